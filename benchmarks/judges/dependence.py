@@ -1,0 +1,105 @@
+"""What judging by row does to dependent rows, and judging by block repairs (statistics.md, 2h).
+
+    python -m benchmarks.judges.dependence [--replications 1000] [--seed 0] [--json]
+
+Each day has 900 rows and a shock that they share: the loss has a design effect of about 74, as the flights
+have. The reference is 59 healthy days (a t-bound), the tolerance .02; then 300 days go by in which nothing
+changes, or in which the mean is higher by .1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from lossloop.core.records import VerdictKind
+from lossloop.judges import Guardrail, Regression, design_effect, parse, reference_of_blocks
+
+Array = npt.NDArray[np.float64]
+
+ROWS, DAYS, REFERENCE_DAYS = 900, 300, 59
+MEAN, TOLERANCE, RISE = 0.5, 0.02, 0.1
+SHAPE = 10.3
+"""Of the gamma distribution of a day's mean: a standard deviation of .156 at a mean of .5."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was found; shares of the replications."""
+
+    design_effect: float
+    by_row_false_alarms: float
+    by_block_false_alarms: float
+    by_block_caught: float
+    by_block_days_to_catch: float
+
+
+def day_means(rng: np.random.Generator, days: int) -> Array:
+    """Independent days' risks, mean .5."""
+    return rng.gamma(SHAPE, MEAN / SHAPE, days)
+
+
+def rows_of(rng: np.random.Generator, means: Array) -> Array:
+    """The losses of each day's rows, shape (days, rows)."""
+    return means[:, None] * rng.exponential(1.0, (len(means), ROWS))
+
+
+def measure(replications: int, seed: int) -> Figures:
+    """All figures; judging by row needs few replications, since it always alarms."""
+    rng = np.random.default_rng(seed)
+    losses = rows_of(rng, day_means(rng, 2000))
+    effect = design_effect(losses.ravel(), np.repeat(np.arange(2000), ROWS))
+    by_row = [_alarms_by_row(rng) for _ in range(20)]
+    false = [_days_to_alarm(rng, 0.0) for _ in range(replications)]
+    caught = np.array([_days_to_alarm(rng, RISE) for _ in range(replications)])
+    return Figures(
+        design_effect=effect,
+        by_row_false_alarms=sum(by_row) / len(by_row),
+        by_block_false_alarms=float(np.isfinite(false).mean()),
+        by_block_caught=float(np.isfinite(caught).mean()),
+        by_block_days_to_catch=float(np.median(caught)),
+    )
+
+
+def _alarms_by_row(rng: np.random.Generator) -> bool:
+    upper = reference_of_blocks(day_means(rng, REFERENCE_DAYS)).upper
+    judge = Guardrail(limit=upper + TOLERANCE, promise=parse(f"1 per {3650 * ROWS} outcomes"))
+    losses = rows_of(rng, day_means(rng, DAYS)).ravel()
+    return judge.update(judge.start(), losses)[1].kind is VerdictKind.ALARM
+
+
+def _days_to_alarm(rng: np.random.Generator, rise: float) -> float:
+    noise = 1.0 + rng.normal(0.0, ROWS**-0.5, REFERENCE_DAYS + DAYS)
+    means = day_means(rng, REFERENCE_DAYS + DAYS) * noise
+    judge = Regression(
+        reference=reference_of_blocks(means[:REFERENCE_DAYS]),
+        tolerance=TOLERANCE,
+        promise=parse("1 per 3650 blocks"),
+    )
+    verdict = judge.update(judge.start(), means[REFERENCE_DAYS:] + rise)[1]
+    return np.inf if verdict.crossed_at is None else verdict.crossed_at + 1.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--replications", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args(arguments)
+    figures = vars(measure(args.replications, args.seed))
+    if args.json:
+        print(json.dumps({"bench": "dependence", "figures": figures}))
+        return
+    for name, value in figures.items():
+        print(f"{name:28} {value:8.3f}")
+
+
+if __name__ == "__main__":
+    main()

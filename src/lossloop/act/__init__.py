@@ -1,0 +1,1 @@
+"""Policy (verdict in, decision out: pure) and effects (idempotent)."""

@@ -1,0 +1,267 @@
+"""The policy: a reviewed file that says which watches a model has, and what follows from which verdict.
+
+Strict: an unknown key or an impossible value is a PolicyError with its line and the alternatives.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, Any, get_type_hints
+
+import msgspec
+
+from lossloop.act.strict import Path, Problem, Reader, build
+from lossloop.act.yaml import load
+from lossloop.core.calendar import Calendar
+from lossloop.core.clock import DAY, Micros, parse_duration
+from lossloop.core.errors import InputError, PolicyError, alternatives
+from lossloop.core.records import Record
+from lossloop.core.tasks import Task
+
+Duration = Annotated[Micros, "duration"]
+"""A span in microseconds, written ``12h``."""
+Share = Annotated[float, "share"]
+"""A share of 1, written ``5%`` or ``0.05``."""
+Blocks = Annotated[int, "blocks"]
+"""A number of blocks, written ``21 blocks`` or ``21``."""
+
+
+class Mode(StrEnum):
+    """Whether decisions are only recorded as "would have", or followed."""
+
+    OBSERVE = "observe"
+    ACT = "act"
+
+
+class WatchKind(StrEnum):
+    """What a watch asks of the champion's losses."""
+
+    GUARDRAIL = "guardrail"
+    """Is the mean loss at most `limit`?"""
+    REGRESSION = "regression"
+    """Is the mean loss at most the reference's upper bound plus `tolerance`?"""
+
+
+class Missing(StrEnum):
+    """What a comparison of two arms makes of predictions without an outcome."""
+
+    WORST_CASE = "worst_case"
+    SAME_IN_BOTH_ARMS = "same_in_both_arms"
+
+
+class Verb(StrEnum):
+    """What can follow from an alarm."""
+
+    NOTIFY = "notify"
+    RETRAIN = "retrain"
+
+
+class Labels(Record, frozen=True):
+    """When a prediction is judged, and what an outcome that has not come by then means."""
+
+    mature_after: Duration
+    missing: Missing = Missing.WORST_CASE
+
+
+class Watch(Record, frozen=True):
+    """A standing question about the champion's losses, judged on block means."""
+
+    kind: WatchKind
+    promise: str
+    against: str = "reference"
+    tolerance: float | None = None
+    limit: float | None = None
+
+
+class Plan(Record, frozen=True):
+    """How a challenger comes to be promoted or refused."""
+
+    promote_if_within: float
+    roll_back_if_worse_by: float
+    shadow: Blocks = 0
+    clip_difference: float | None = None
+    steps: tuple[Share, ...] = (0.01, 0.05, 0.25, 0.5)
+    step_for: Duration = 3 * DAY
+    decide_within: Duration = 60 * DAY
+    error: Share = 0.05
+
+
+class Quota(Record, frozen=True):
+    """At most `most` actions within `span`, written ``3 per 7d``."""
+
+    most: int
+    span: int
+
+
+class Policy(Record, frozen=True):
+    """A model's policy file."""
+
+    model: str
+    task: Task
+    loss: str
+    labels: Labels
+    mode: Mode = Mode.OBSERVE
+    unit: str = "row"
+    block: Duration = DAY
+    timezone: str = "UTC"
+    watches: dict[str, Watch] = {}
+    rollout: Plan | None = None
+    on: dict[str, tuple[dict[Verb, str], ...]] = {}
+    approve: tuple[str, ...] = ()
+    budget: dict[str, Quota] = {}
+    probation: Duration = 14 * DAY
+    cooldown: Duration = 14 * DAY
+
+    @property
+    def calendar(self) -> Calendar:
+        """How this model's time is cut into blocks."""
+        return Calendar(span=self.block, zone=self.timezone)
+
+
+ACTIONS = ("notify", "promote", "retrain", "roll_back")
+ROLLOUT = "rollout"
+"""What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
+LEAST = 1e-100
+"""Of a limit or a tolerance: losses are divided by it, and the largest is 1e100."""
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+
+
+def read_policy(text: str, *, source: str = "policy") -> Policy:
+    """Read a policy file.
+
+    Raises:
+        PolicyError: With the line, what is wrong, and what could be written instead.
+    """
+    document = load(text, source=source)
+    try:
+        policy: Policy = build(Policy, document.value, _READERS)
+        for problem in _impossible(policy):
+            raise problem
+    except Problem as problem:
+        place = ".".join(map(str, problem.path))
+        message = f"{place}: {problem}" if place else str(problem)
+        raise PolicyError(message, line=document.line(problem.path), source=source) from None
+    return policy
+
+
+def override(plan: Plan, changes: dict[str, Any]) -> Plan:
+    """A rollout plan with some of its keys set anew, as an operator may for one release.
+
+    Raises:
+        InputError: A key that a plan does not have, or an impossible value.
+    """
+    hints = get_type_hints(Plan, include_extras=True)
+    for key in changes:
+        if key not in hints:
+            raise InputError(f"unknown key {key!r}; {alternatives(key, hints)}", field=key)
+    try:
+        read = {key: build(hints[key], value, _READERS, (key,)) for key, value in changes.items()}
+        made = msgspec.structs.replace(plan, **read)
+        for problem in _plan(made, ()):
+            raise problem
+    except Problem as problem:
+        raise InputError(str(problem), field=".".join(map(str, problem.path))) from None
+    return made
+
+
+def _impossible(policy: Policy) -> Iterator[Problem]:
+    if not NAME.fullmatch(policy.model):
+        yield Problem(("model",), f"{policy.model!r} is no name; use small letters, digits, '-', '_', '.'")
+    try:
+        policy.calendar.end(0)
+    except InputError as error:
+        yield Problem((error.field or "block",), str(error))
+    for name, watch in policy.watches.items():
+        yield from _watch(watch, ("watches", name))
+    if policy.rollout is not None:
+        yield from _plan(policy.rollout, ("rollout",))
+    yield from _reactions(policy)
+    for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
+        for name in names:
+            if name not in ACTIONS:
+                yield Problem((field,), f"{name!r} is no action; {alternatives(name, ACTIONS)}")
+
+
+def _reactions(policy: Policy) -> Iterator[Problem]:
+    if ROLLOUT in policy.watches:
+        yield Problem(
+            ("watches", ROLLOUT), f"{ROLLOUT!r} names the rollout itself; give the watch another name"
+        )
+    known = (*policy.watches, ROLLOUT)
+    for name, entries in policy.on.items():
+        if name not in known:
+            yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
+        if name == ROLLOUT and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
+            yield Problem(("on", name), "a rollout acts by itself; of it one can only be notified")
+
+
+def _watch(watch: Watch, path: Path) -> Iterator[Problem]:
+    wanted = "limit" if watch.kind is WatchKind.GUARDRAIL else "tolerance"
+    other = "tolerance" if wanted == "limit" else "limit"
+    number = getattr(watch, wanted)
+    if number is None:
+        yield Problem(path, f"a {watch.kind} needs the key {wanted!r}")
+    elif not (math.isfinite(number) and number > 0):
+        yield Problem((*path, wanted), f"must be above 0, not {number:g}")
+    elif number < LEAST:
+        yield Problem((*path, wanted), f"{number:g} is too small to divide by; write {LEAST:g} or more")
+    if getattr(watch, other) is not None:
+        yield Problem((*path, other), f"a {watch.kind} takes {wanted!r}, not {other!r}")
+    if watch.against != "reference":
+        yield Problem((*path, "against"), f"{watch.against!r} is not possible; there are: reference")
+
+
+def _plan(plan: Plan, path: Path) -> Iterator[Problem]:
+    if not plan.steps:
+        yield Problem((*path, "steps"), "needs one step or more, such as [1%, 5%, 25%, 50%]")
+    if list(plan.steps) != sorted(set(plan.steps)):
+        yield Problem((*path, "steps"), "must rise: a unit that has met the challenger keeps it")
+    for name in ("promote_if_within", "roll_back_if_worse_by"):
+        if not (math.isfinite(getattr(plan, name)) and getattr(plan, name) >= 0):
+            yield Problem((*path, name), "must be 0 or above, in the loss's unit")
+    if plan.clip_difference is not None and not plan.clip_difference > max(
+        plan.promote_if_within, plan.roll_back_if_worse_by
+    ):
+        yield Problem(
+            (*path, "clip_difference"), "must be above both margins, or no evidence could reach them"
+        )
+    if plan.step_for <= 0:
+        yield Problem((*path, "step_for"), "must last longer than nothing")
+
+
+def _duration(value: Any) -> Micros:
+    return parse_duration(str(value))
+
+
+def _share(value: Any) -> float:
+    text = str(value).strip()
+    try:
+        number = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a share; write 5% or 0.05") from None
+    if not 0 < number < 1:
+        raise ValueError(f"a share lies between 0 and 1, not at {text}")
+    return number
+
+
+def _blocks(value: Any) -> int:
+    match = re.fullmatch(r"\s*(\d+)\s*(blocks?)?\s*", str(value))
+    if match is None:
+        raise ValueError(f"{value!r} is not a number of blocks; write one such as 21 blocks")
+    return int(match[1])
+
+
+def _quota(value: Any) -> Quota:
+    match = re.fullmatch(r"\s*(\d+)\s+per\s+(\S+)\s*", str(value))
+    if match is None:
+        raise ValueError(f"{value!r} is not a budget; write one such as 3 per 7d")
+    span = parse_duration(match[2])
+    if span <= 0:
+        raise ValueError("a budget must span longer than nothing; write one such as 3 per 7d")
+    return Quota(most=int(match[1]), span=span)
+
+
+_READERS: dict[Any, Reader] = {Duration: _duration, Share: _share, Blocks: _blocks, Quota: _quota}

@@ -1,0 +1,1 @@
+"""The loop, and the doors to it: HTTP, command line, demo."""

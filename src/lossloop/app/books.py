@@ -1,0 +1,182 @@
+"""What the loop keeps between facts, by name: policies, watches, rollouts, counts, decisions."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import msgspec
+
+from lossloop.act.policy import Policy, read_policy
+from lossloop.act.rollout import Rollout
+from lossloop.app.judging import Lens
+from lossloop.core.clock import Micros
+from lossloop.core.documents import Documents
+from lossloop.core.errors import UnknownName
+from lossloop.core.records import Decision, Record, Verdict
+from lossloop.core.traffic import Traffic
+from lossloop.judges import RiskState
+
+
+class WatchState(Record, frozen=True):
+    """A watch of a model: what was judged, the last verdict, and the incident that is open, if any."""
+
+    version: int
+    since: Micros
+    """When that version became champion; the watch begins anew with each reign."""
+    judged: RiskState
+    verdict: Verdict | None = None
+    incident: Micros | None = None
+    """When it raised the alarm that was last answered."""
+    answered: tuple[str, ...] = ()
+    """``verb:status`` of what was proposed in this incident, so that each is recorded once."""
+
+
+class Cursor(Record, frozen=True):
+    """How far a model's predictions were judged: the last row, when it came, and the last block."""
+
+    seq: int = 0
+    at: Micros = 0
+    block: int = -(1 << 62)
+
+
+class Point(Record, frozen=True):
+    """One step of evidence, for charts: times in microseconds, evidence as a natural logarithm."""
+
+    at: Micros
+    watch: str
+    version: int
+    kind: str
+    evidence: float
+    threshold: float
+    block: str = ""
+    mean: float | None = None
+    rows: int = 0
+    labelled: int = 0
+
+
+class Counts(Record, frozen=True):
+    """What came, of one model."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    waiting: int = 0
+    repeats: int = 0
+    conflicts: int = 0
+    decisions: int = 0
+
+
+class Freeze(Record, frozen=True):
+    """All actions are stopped since `at`."""
+
+    at: Micros
+    reason: str
+
+
+class Crowned(Record, frozen=True):
+    """When the present champion of a model took over, and by what."""
+
+    version: int
+    at: Micros
+    seq: int
+    by_rollout: bool
+
+
+class PolicyText(Record, frozen=True):
+    """A policy as it was written."""
+
+    text: str
+    at: Micros
+
+
+class Books:
+    """Typed access to the documents of the loop; several models, one Books."""
+
+    def __init__(self, documents: Documents) -> None:
+        self.documents = documents
+
+    def models(self) -> list[str]:
+        return list(self.documents.all("policy", PolicyText))
+
+    def policy(self, model: str) -> Policy:
+        """The policy in force.
+
+        Raises:
+            UnknownName: No such model.
+        """
+        return _parsed(self.policy_text(model))
+
+    def policy_text(self, model: str) -> str:
+        """The policy in force, as it was written; raise UnknownName where there is no such model."""
+        found = self.documents.get("policy", model, PolicyText)
+        if found is None:
+            raise UnknownName("model", model, self.models(), field="model")
+        return found.text
+
+    def lens(self, model: str) -> Lens:
+        """How the policy in force looks at rows."""
+        return _lens(self.policy_text(model))
+
+    def cursor(self, model: str) -> Cursor:
+        return self.documents.get("cursor", model, Cursor) or Cursor()
+
+    def rollout(self, model: str) -> Rollout | None:
+        """The present rollout, or the last one."""
+        return self.documents.get("rollout", model, Rollout)
+
+    def rollouts(self, model: str) -> int:
+        """How many rollouts the model has had."""
+        return len(self.documents.all("rollout_past", Rollout, prefix=f"{model}/"))
+
+    def put_rollout(self, rollout: Rollout) -> None:
+        self.documents.put("rollout", rollout.model, rollout)
+        self.documents.put("rollout_past", f"{rollout.model}/{rollout.id}", rollout)
+
+    def watch(self, model: str, name: str) -> WatchState | None:
+        return self.documents.get("watch", f"{model}/{name}", WatchState)
+
+    def put_watch(self, model: str, name: str, state: WatchState) -> None:
+        self.documents.put("watch", f"{model}/{name}", state)
+
+    def traffic(self, model: str) -> Traffic | None:
+        return self.documents.get("traffic", model, Traffic)
+
+    def crowned(self, model: str) -> Crowned | None:
+        return self.documents.get("crowned", model, Crowned)
+
+    def counts(self, model: str) -> Counts:
+        return self.documents.get("counts", model, Counts) or Counts()
+
+    def add_counts(self, model: str, **more: int) -> None:
+        """Add to the named counts."""
+        counts = self.counts(model)
+        made = {name: getattr(counts, name) + number for name, number in more.items()}
+        self.documents.put("counts", model, msgspec.structs.replace(counts, **made))
+
+    def frozen(self) -> Freeze | None:
+        return self.documents.get("freeze", "all", Freeze)
+
+    def decisions(self, model: str) -> list[Decision]:
+        """Every decision on a model, oldest first."""
+        return list(self.documents.all("decision", Decision, prefix=f"{model}/").values())
+
+    def points(self, model: str) -> list[Point]:
+        """The evidence of a model's watches and rollouts, by watch and time."""
+        return list(self.documents.all("point", Point, prefix=f"{model}/").values())
+
+    def put_point(self, model: str, point: Point) -> None:
+        self.documents.put("point", f"{model}/{point.watch}/{point.at:020d}/{point.block}", point)
+
+    def now(self) -> Micros:
+        """Where the clock stands: everything up to it was judged."""
+        return self.documents.get("clock", "now", int) or 0
+
+
+@lru_cache(maxsize=256)
+def _parsed(text: str) -> Policy:
+    return read_policy(text)
+
+
+@lru_cache(maxsize=256)
+def _lens(text: str) -> Lens:
+    """One lens per policy text, since parsing a loss takes longer than judging an hour."""
+    return Lens(policy=_parsed(text))

@@ -1,0 +1,76 @@
+"""`lossloop policy` and `lossloop register`: which models there are, and their versions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from lossloop.app import operate
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
+from lossloop.core.errors import InputError
+from lossloop.registry import Manifest
+
+
+def policy(file: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+    """Check a policy file and put it in force; its model exists from then on.
+
+    Parameters
+    ----------
+    file
+        The policy, as YAML.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    result = operate.set_policy(home(state), _text(file), source=file.name)
+    answer(msgspec.to_builtins(result), as_json=json, words=result.message)
+
+
+def register(
+    model: str,
+    manifest: Path,
+    /,
+    *,
+    artifact: Annotated[Path | None, Parameter(name="--artifact")] = None,
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Make a version of a model from a manifest and its artifact.
+
+    Parameters
+    ----------
+    model
+        The model.
+    manifest
+        A JSON file: runtime, features, reference and lineage.
+    artifact
+        The model's file; left out where another system serves the version (runtime `external`).
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    try:
+        read = msgspec.json.decode(_text(manifest), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{manifest}: {error}", field="manifest") from None
+    result = operate.register(home(state), model, read, None if artifact is None else _bytes(artifact))
+    answer(msgspec.to_builtins(result), as_json=json, words=result.message)
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not text in UTF-8") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from None

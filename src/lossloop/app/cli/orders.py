@@ -1,0 +1,130 @@
+"""`lossloop rollout`, `rollback`, `promote`, `freeze`: what a person may order, with or without a server."""
+
+from __future__ import annotations
+
+import json as plain_json
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+
+from lossloop.app import operate
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
+from lossloop.app.commands import Command, Promote, RollBack, SetFreeze, StartRollout
+from lossloop.core.errors import InputError
+
+Reason = Annotated[str, Parameter(name="--reason")]
+
+
+def rollout(
+    model: str,
+    version: int,
+    /,
+    *,
+    plan: Annotated[str, Parameter(name="--plan")] = "{}",
+    reason: Reason = "",
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Put a version on its way into the traffic: shadow, canary steps, promoted or rolled back on evidence.
+
+    Parameters
+    ----------
+    model
+        The model.
+    version
+        The number of the version.
+    plan
+        Keys of the policy's rollout to set anew for this release, as JSON, such as '{"shadow": 0}'.
+    reason
+        Why; kept with the decision.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    _order(StartRollout(model=model, version=version, plan=_plan(plan), reason=reason), state, json)
+
+
+def rollback(
+    model: str, /, *, reason: Reason = "", state: StatePath = DEFAULT_STATE, json: Json = False
+) -> None:
+    """Take the challenger off the traffic, or go back to the champion before.
+
+    Parameters
+    ----------
+    model
+        The model.
+    reason
+        Why; kept with the decision.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    _order(RollBack(model=model, reason=reason), state, json)
+
+
+def promote(
+    model: str,
+    version: int | None = None,
+    /,
+    *,
+    reason: Reason = "",
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Give a version all the traffic at once, without evidence.
+
+    Parameters
+    ----------
+    model
+        The model.
+    version
+        The number of the version; left out, the running rollout's challenger.
+    reason
+        Why; kept with the decision.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    _order(Promote(model=model, version=version, reason=reason), state, json)
+
+
+def freeze(
+    *,
+    off: Annotated[bool, Parameter(name="--off", negative="")] = False,
+    reason: Reason = "",
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Stop all actions at once; verdicts go on, and what would have been done is recorded.
+
+    Parameters
+    ----------
+    off
+        Let actions go on.
+    reason
+        Why.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    _order(SetFreeze(on=not off, reason=reason), state, json)
+
+
+def _order(command: Command, state: StatePath, json: bool) -> None:
+    result = operate.obey(home(state), command)
+    answer(msgspec.to_builtins(result), as_json=json, words=result.message)
+
+
+def _plan(text: str) -> dict[str, Any]:
+    try:
+        read = plain_json.loads(text)
+    except ValueError as error:
+        raise InputError(f"--plan is not JSON: {error}", field="plan") from None
+    if not isinstance(read, dict):
+        raise InputError('--plan must be an object, such as {"shadow": 0}', field="plan")
+    return read

@@ -1,0 +1,60 @@
+"""`lossloop init` and `lossloop up`: a state directory, and what runs over it."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from lossloop.app import home as homes
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
+from lossloop.app.up import running
+
+
+def init(state: StatePath = DEFAULT_STATE, /, *, json: Json = False) -> None:
+    """Make a state directory with a token of its own.
+
+    Parameters
+    ----------
+    state
+        Where; an empty or a new directory.
+    json
+        Answer as JSON.
+    """
+    made = homes.init(state)
+    answer(
+        {"state": str(made.path), "token_file": str(made.path / "token")},
+        as_json=json,
+        words=f"Made {made.path}; its token is the file token in it.\nNext: lossloop up --state {made.path}",
+    )
+
+
+def up(
+    *, state: StatePath = DEFAULT_STATE, host: str = "127.0.0.1", port: int = 8765, json: Json = False
+) -> None:
+    """Serve, record, judge and act until stopped by Ctrl-C or SIGTERM.
+
+    Parameters
+    ----------
+    state
+        The state directory.
+    host
+        The address to listen on; loopback unless you say otherwise.
+    port
+        The port to listen on; 0 takes a free one.
+    json
+        Answer as JSON: one line once the server is ready.
+    """
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    with running(home(state), host=host, port=port) as processes:
+        if json:
+            answer({"url": processes.url, "pids": processes.pids()}, as_json=True, words="")
+        else:
+            Console().print(
+                f"Lossloop is up at [bold]{processes.url}[/] over {Path(state)}. Ctrl-C stops it."
+            )
+        stop.wait()

@@ -1,0 +1,59 @@
+"""The list of commands, and what every one of them has in common."""
+
+from __future__ import annotations
+
+import sys
+
+import msgspec
+from cyclopts import App
+from rich.console import Console
+
+from lossloop import __version__
+from lossloop.core.errors import InputError, LossloopError
+
+_COMMANDS = {
+    "init": ("lossloop.app.cli.places:init", "Make a state directory with a token of its own."),
+    "up": ("lossloop.app.cli.places:up", "Serve, record, judge and act until stopped."),
+    "demo": ("lossloop.app.cli.demo:demo", "Replay a year of flights with no human command."),
+    "status": ("lossloop.app.cli.views:status", "Show how one model is doing, or all."),
+    "decisions": ("lossloop.app.cli.views:decisions", "Show every decision on a model."),
+    "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),
+    "register": ("lossloop.app.cli.models:register", "Make a version from a manifest and its artifact."),
+    "rollout": ("lossloop.app.cli.orders:rollout", "Put a version on its way into the traffic."),
+    "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
+    "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
+    "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
+}
+
+app = App(
+    name="lossloop",
+    help="Lossloop closes the loop from loss to action for machine-learning models in production.",
+    version=__version__,
+)
+for _name, (_path, _help) in _COMMANDS.items():
+    app.command(_path, name=_name, help=_help)
+
+
+def main() -> None:
+    """Run the command line; it ends with 0, or with 1 and an error that names the fix."""
+    arguments = sys.argv[1:]
+    try:
+        app(arguments)
+    except LossloopError as error:
+        _explain(error, as_json="--json" in arguments)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _explain(error: LossloopError, *, as_json: bool) -> None:
+    if as_json:
+        field = error.field if isinstance(error, InputError) else None
+        problem = {"error": str(error), **({"field": field} if field else {})}
+        print(msgspec.json.encode(problem).decode())
+        return
+    Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True, highlight=False)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", "\\[")

@@ -1,0 +1,98 @@
+"""`lossloop status` and `lossloop decisions`: how models are doing, and what was done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.table import Table
+
+from lossloop.app.books import Books
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.tables import decisions_table
+from lossloop.app.reading import decisions as all_decisions
+from lossloop.app.reading import status as status_of
+
+
+def status(model: str | None = None, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+    """Show versions, traffic, watches, rollout and losses of one model, or of all.
+
+    Parameters
+    ----------
+    model
+        The model; all of them if left out.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    opened = home(state).state()
+    books = Books(opened)
+    found = [status_of(books, name) for name in ([model] if model else books.models())]
+    opened.close()
+    if json:
+        print_json(found[0] if model else {"models": found})
+    elif not found:
+        print(f"No model yet. Next: lossloop policy POLICY.yaml --state {state}")
+    else:
+        for each in found:
+            _show(each)
+
+
+def decisions(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+    """Show every decision on a model, oldest first.
+
+    Parameters
+    ----------
+    model
+        The model.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    opened = home(state).state()
+    made = all_decisions(Books(opened), model)
+    opened.close()
+    if json:
+        print_json({"decisions": made})
+    elif made:
+        console().print(decisions_table(made))
+    else:
+        print(f"Nothing was decided on {model} yet.")
+
+
+def _show(found: dict[str, Any]) -> None:
+    screen = console()
+    frozen = "  [bold red]frozen[/]" if found["frozen"] else ""
+    screen.print(f"[bold]{found['model']}[/]  mode {found['mode']}, loss {found['loss']}{frozen}")
+    screen.print(f"  {_traffic(found)}")
+    counts = found["counts"]
+    came = [f"{counts.get(name, 0):,} {name}" for name in ("predictions", "outcomes", "waiting", "conflicts")]
+    screen.print(f"  {', '.join(came)}; judged up to {found['clock']}")
+    for name, watch in found["watches"].items():
+        screen.print(f"  watch {name}: [bold]{watch['kind']}[/] ({watch['reason']})")
+    if found["losses"]:
+        screen.print(_losses(found))
+
+
+def _traffic(found: dict[str, Any]) -> str:
+    traffic = found["traffic"] or {}
+    if traffic.get("champion") is None:
+        return "no champion yet; register a version, then: lossloop promote"
+    words = f"champion: version {traffic['champion']}"
+    if traffic.get("challenger") is None:
+        return words
+    how = "in shadow" if traffic.get("shadow") else f"at {traffic.get('share', 0):.0%} of the traffic"
+    return f"{words}; challenger: version {traffic['challenger']} {how}"
+
+
+def _losses(found: dict[str, Any]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for heading in ("  version", "role", "predictions", "outcomes", "mean loss"):
+        table.add_column(heading, justify="left" if heading in ("  version", "role") else "right")
+    for row in found["losses"]:
+        mean = "-" if row["mean"] is None else f"{row['mean']:.4f}"
+        table.add_row(
+            f"  {row['version']}", row["role"], f"{row['predictions']:,}", f"{row['outcomes']:,}", mean
+        )
+    return table

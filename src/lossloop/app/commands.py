@@ -1,0 +1,312 @@
+"""Commands: what a person or a finished effect asks of the loop. Facts like any other, obeyed once each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from lossloop.act import outbox
+from lossloop.act.policy import Policy, override, read_policy
+from lossloop.act.rollout import Stage
+from lossloop.app.acting import Acting
+from lossloop.app.books import Books, Freeze, PolicyText
+from lossloop.app.judging import Lens
+from lossloop.core.clock import Micros
+from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
+from lossloop.core.records import Decision, Record
+from lossloop.ledger.frames import Frame
+from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
+
+
+class Result(Record, frozen=True):
+    """How a command ended."""
+
+    ok: bool
+    message: str
+    version: int | None = None
+
+
+class SetPolicy(Record, frozen=True):
+    """Put a policy in force; its model exists from then on."""
+
+    text: str
+
+
+class Register(Record, frozen=True):
+    """Make a manifest a version of a model."""
+
+    model: str
+    manifest: Manifest
+
+
+class StartRollout(Record, frozen=True):
+    """Put a version on its way into the traffic; `plan` overrides keys of the policy's rollout."""
+
+    model: str
+    version: int
+    plan: dict[str, Any] = {}
+    reason: str = ""
+    by: str = "operator"
+
+
+class Promote(Record, frozen=True):
+    """Give a version all the traffic at once."""
+
+    model: str
+    version: int | None = None
+    """None for the challenger of the running rollout."""
+    reason: str = ""
+
+
+class RollBack(Record, frozen=True):
+    """Give the traffic back: from the challenger of a running rollout, else to the champion before."""
+
+    model: str
+    reason: str = ""
+
+
+class SetFreeze(Record, frozen=True):
+    """Stop all actions, or let them go on."""
+
+    on: bool
+    reason: str = ""
+
+
+class Settle(Record, frozen=True):
+    """How an attempt at an outside effect ended."""
+
+    key: str
+    ok: bool
+    detail: str = ""
+
+
+class Candidate(Record, frozen=True):
+    """A retraining's result: a manifest that goes on its way into the traffic."""
+
+    key: str
+    model: str
+    manifest: Manifest
+
+
+Command = SetPolicy | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
+MakeActing = Callable[[str, Micros], Acting]
+
+COMMANDS: dict[str, type[Record]] = {
+    "set_policy": SetPolicy,
+    "register": Register,
+    "start_rollout": StartRollout,
+    "promote": Promote,
+    "roll_back": RollBack,
+    "freeze": SetFreeze,
+    "settle": Settle,
+    "candidate": Candidate,
+}
+
+
+def name_of(command: Command) -> str:
+    """The name under which a command is in the log."""
+    return next(name for name, kind in COMMANDS.items() if kind is type(command))
+
+
+def obey(frame: Frame, books: Books, acting: MakeActing, *, now: Micros) -> list[Decision]:
+    """Obey the commands of a frame; how each ended is kept under its id, and an id is obeyed once."""
+    decided: list[Decision] = []
+    for id, name, body in zip(*(frame.batch.column(i).to_pylist() for i in range(3)), strict=True):
+        if books.documents.get("command", id, Result) is not None:
+            continue
+        result, made = _obey_whole(name, body, books, acting, now)
+        decided += made
+        books.documents.put("command", id, result)
+    return decided
+
+
+def _obey_whole(
+    name: str, body: str, books: Books, acting: MakeActing, now: Micros
+) -> tuple[Result, list[Decision]]:
+    """Obey a command in full or not at all; one that fails is answered, and the loop goes on."""
+    try:
+        with books.documents.transaction():
+            return _obey(name, body, books, acting, now)
+    except StorageFull:
+        raise
+    except (LossloopError, msgspec.ValidationError) as error:
+        return Result(ok=False, message=str(error)), []
+    except Exception as error:  # noqa: BLE001 - one broken command must not stop the loop for every model
+        return Result(ok=False, message=f"{name} failed: {type(error).__name__}: {error}"), []
+
+
+def _obey(
+    name: str, body: str, books: Books, acting: MakeActing, now: Micros
+) -> tuple[Result, list[Decision]]:
+    if name not in COMMANDS:
+        raise UnknownName("command", name, COMMANDS)
+    command = msgspec.json.decode(body, type=COMMANDS[name])
+    match command:
+        case SetPolicy():
+            return _set_policy(command, books, acting, now), []
+        case SetFreeze():
+            return _freeze(command, books, now), []
+        case Settle():
+            return _settle(command, books), []
+        case Register() | StartRollout() | Promote() | RollBack() | Candidate():
+            books.policy(command.model)
+            desk = acting(command.model, now)
+            return _FOR_A_MODEL[type(command)](command, books, desk), desk.decided
+    raise UnknownName("command", name, COMMANDS)
+
+
+def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micros) -> Result:
+    policy = read_policy(command.text)
+    lens = Lens(policy=policy)
+    champion = versions.alias(books.documents, policy.model, CHAMPION)
+    _check_history(policy, books)
+    check_watches(lens, books, champion)
+    books.documents.put("policy", policy.model, PolicyText(text=command.text, at=now))
+    for name in books.documents.all("watch", dict[str, Any], prefix=f"{policy.model}/"):
+        books.documents.drop("watch", name)
+    acting(policy.model, now).route()
+    return Result(ok=True, message=f"the policy of {policy.model} is in force, in mode {policy.mode}")
+
+
+def _check_history(policy: Policy, books: Books) -> None:
+    """Refuse to change what the figures of past predictions were computed with."""
+    if not books.counts(policy.model).predictions:
+        return
+    before = books.policy(policy.model)
+    for key in ("task", "loss", "block", "timezone"):
+        if getattr(before, key) != getattr(policy, key):
+            raise Conflict(
+                f"{policy.model} has predictions that were judged with its present {key}; "
+                f"give the model a new name to change its {key}",
+                field=key,
+            )
+
+
+def check_watches(lens: Lens, books: Books, champion: int | None) -> None:
+    """Raise InputError where a policy's watches could not judge, with this champion if there is one."""
+    lens.check_loss()
+    if lens.policy.rollout is not None:
+        lens.shadow(lens.policy.rollout)
+        lens.canary(lens.policy.rollout, None)
+    for name, watch in lens.policy.watches.items():
+        try:
+            lens.by_rows(watch)
+            if champion is not None:
+                lens.judge(watch, versions.find(books.documents, lens.policy.model, champion))
+        except InputError as error:
+            raise InputError(f"watch {name!r}: {error}", field=f"watches.{name}") from None
+
+
+def _freeze(command: SetFreeze, books: Books, now: Micros) -> Result:
+    if command.on:
+        books.documents.put("freeze", "all", Freeze(at=now, reason=command.reason))
+        return Result(ok=True, message="frozen: verdicts are given, nothing is done")
+    books.documents.drop("freeze", "all")
+    return Result(ok=True, message="actions go on")
+
+
+def _settle(command: Settle, books: Books) -> Result:
+    effect = outbox.settle(books.documents, command.key, ok=command.ok, detail=command.detail)
+    return Result(ok=True, message="already settled" if effect is None else effect.status)
+
+
+def _register(command: Register, books: Books, desk: Acting) -> Result:
+    version = versions.register(books.documents, command.model, command.manifest, at=desk.now)
+    return Result(ok=True, message=f"{version.name} is registered", version=version.number)
+
+
+def _start(command: StartRollout, books: Books, desk: Acting) -> Result:
+    policy = books.policy(command.model)
+    if policy.rollout is None:
+        raise Conflict(f"the policy of {command.model} has no rollout; add one, or promote by hand")
+    _check_judged(books, versions.find(books.documents, command.model, command.version))
+    plan = override(policy.rollout, command.plan)
+    reason = command.reason or "asked for by an operator"
+    rollout = desk.start_rollout(command.version, plan, reason=reason, by=command.by)
+    words = "in shadow" if rollout.stage is Stage.SHADOW else f"at {rollout.share:.0%} of the traffic"
+    return Result(ok=True, message=f"{command.model}:{command.version} is {words}", version=command.version)
+
+
+def _promote(command: Promote, books: Books, desk: Acting) -> Result:
+    rollout = books.rollout(command.model)
+    running = rollout if rollout is not None and rollout.running else None
+    number = command.version if command.version is not None else running.challenger if running else None
+    if number is None:
+        raise Conflict("no rollout is running; name the version to promote")
+    version = versions.find(books.documents, command.model, number)
+    _check_judged(books, version)
+    if running:
+        desk.end_rollout("promote" if running.challenger == number else "roll_back")
+    reason = command.reason or "asked for by an operator"
+    desk.enthrone(number, reason=reason)
+    desk.command("promote", number, reason, share=1.0)
+    desk.route()
+    return Result(ok=True, message=f"{version.name} is the champion", version=number)
+
+
+def _check_judged(books: Books, version: Version) -> None:
+    """Raise InputError where the watches could not judge a version once it is champion."""
+    lens = books.lens(version.model)
+    for name, watch in lens.policy.watches.items():
+        try:
+            lens.judge(watch, version)
+        except InputError as error:
+            raise InputError(f"watch {name!r} could not judge {version.name}: {error}") from None
+
+
+def _roll_back(command: RollBack, books: Books, desk: Acting) -> Result:
+    reason = command.reason or "asked for by an operator"
+    rollout = books.rollout(command.model)
+    if rollout is not None and rollout.running:
+        desk.end_rollout("roll_back")
+        desk.command("roll_back", rollout.challenger, reason, share=0.0)
+        desk.route()
+        return Result(
+            ok=True, message=f"version {rollout.challenger} is off the traffic", version=rollout.champion
+        )
+    previous = versions.alias(books.documents, command.model, PREVIOUS)
+    if previous is None:
+        raise Conflict(
+            f"{command.model} has no previous champion to go back to; "
+            f"name one: lossloop promote {command.model} VERSION"
+        )
+    desk.go_back(previous, reason=reason)
+    desk.command("roll_back", previous, reason)
+    desk.route()
+    return Result(ok=True, message=f"version {previous} is the champion again", version=previous)
+
+
+def _candidate(command: Candidate, books: Books, desk: Acting) -> Result:
+    """Take a retraining's result: register it, and start its rollout where actions are allowed."""
+    version = versions.register(books.documents, command.model, command.manifest, at=desk.now)
+    outbox.settle(books.documents, command.key, ok=True, detail=f"made {version.name}")
+    why = _start_candidate(version, command, books, desk)
+    message = (
+        f"{version.name} is registered; not rolled out: {why}" if why else f"{version.name} is on its way"
+    )
+    return Result(ok=True, message=message, version=version.number)
+
+
+def _start_candidate(version: Version, command: Candidate, books: Books, desk: Acting) -> str:
+    """Start a retrained version's rollout; return why not, if not."""
+    plan, status = books.policy(command.model).rollout, desk.status("start_rollout")
+    if plan is None or status != "done":
+        return "the policy has no rollout" if plan is None else status
+    try:
+        _check_judged(books, version)
+        reason = f"retrained, decision {command.key}"
+        desk.start_rollout(version.number, plan, reason=reason, by="policy")
+    except InputError as error:
+        return str(error)
+    return ""
+
+
+_FOR_A_MODEL: dict[type[Record], Callable[[Any, Books, Acting], Result]] = {
+    Register: _register,
+    StartRollout: _start,
+    Promote: _promote,
+    RollBack: _roll_back,
+    Candidate: _candidate,
+}

@@ -1,0 +1,1 @@
+"""The demo: a year of real flights, served, judged, rolled back and retrained with no human command."""

@@ -1,0 +1,68 @@
+"""Keeps a server in step with the state: traffic is followed, and whoever waits for a fold is told."""
+
+from __future__ import annotations
+
+import asyncio
+
+from lossloop.ledger.base import Position
+from lossloop.ledger.state import State
+from lossloop.serve.fleet import Fleet
+
+WAITED_FOR, UNHURRIED = 0.0005, 0.02
+"""Seconds between two looks at the state: while a request waits for it, and otherwise."""
+
+
+class Follower:
+    """Looks whether the state has changed; loads new versions aside, then swaps the traffic at once."""
+
+    def __init__(self, state: State, fleet: Fleet) -> None:
+        self._state = state
+        self._fleet = fleet
+        self._waiting: list[tuple[Position, asyncio.Future[None]]] = []
+        self._wake = asyncio.Event()
+        self._following = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Follow until cancelled."""
+        seen = -1
+        while True:
+            change = self._state.change()
+            if change != seen:
+                seen = change
+                await self._follow()
+            try:
+                await asyncio.wait_for(self._wake.wait(), WAITED_FOR if self._waiting else UNHURRIED)
+                self._wake.clear()
+                await asyncio.sleep(WAITED_FOR)
+            except TimeoutError:
+                continue
+
+    async def folded(self, position: Position, timeout: float) -> bool:
+        """Wait until a position is folded and the traffic it led to is served; False if that takes longer."""
+        if position.reached_by(self._state.offsets()) and not self._waiting:
+            await self._follow()
+            return True
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((position, future))
+        self._wake.set()
+        try:
+            await asyncio.wait_for(future, timeout)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = [(waited, other) for waited, other in self._waiting if other is not future]
+        return True
+
+    async def _follow(self) -> None:
+        # One at a time: a swap to older traffic must not take away what a newer one has just loaded.
+        async with self._following:
+            # The offsets are read first: what is folded after that is not promised to anybody yet.
+            offsets = self._state.offsets()
+            wanted = self._fleet.wanted()
+            missing = self._fleet.missing(wanted)
+            if missing:
+                await asyncio.to_thread(self._fleet.load, missing)
+            self._fleet.swap(wanted)
+            for position, future in self._waiting:
+                if position.reached_by(offsets) and not future.done():
+                    future.set_result(None)

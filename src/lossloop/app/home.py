@@ -1,0 +1,118 @@
+"""The state directory: what lies where, and who opens it how.
+
+STATE/
+  format          the number of the directory's format
+  settings.yaml   what an admin allows a policy to name
+  token           the token's text, for the owner's tools; token.sha256 for the server
+  log/            the facts: one segment file per writer
+  artifacts/      files named by their digest
+  state.db        derived from the log; delete it and it is folded again
+  applier.lock    held by the one process that writes state.db
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from lossloop.access import TokenBook
+from lossloop.act.settings import Settings, read_settings
+from lossloop.core.errors import NewerFormat, StateError
+from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.state import FORMAT, State
+from lossloop.registry import Artifacts
+
+
+@dataclass(frozen=True, kw_only=True)
+class Home:
+    """A state directory."""
+
+    path: Path
+
+    @property
+    def log(self) -> SegmentLog:
+        return SegmentLog(self.path / "log")
+
+    @property
+    def artifacts(self) -> Artifacts:
+        return Artifacts(self.path / "artifacts")
+
+    @property
+    def tokens(self) -> TokenBook:
+        return TokenBook(self.path)
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "applier.lock"
+
+    @property
+    def database(self) -> Path:
+        return self.path / "state.db"
+
+    def settings(self) -> Settings:
+        """What the admin allows."""
+        return read_settings(self.path / "settings.yaml")
+
+    def state(self, *, read_only: bool = True) -> State:
+        """The derived state; only the holder of the lock opens it for writing."""
+        return State(self.database, read_only=read_only)
+
+    def check(self) -> Home:
+        """This directory, if it can be used by this release.
+
+        Raises:
+            StateError: There is none; run `lossloop init`.
+            NewerFormat: A newer release made it.
+        """
+        try:
+            found = int((self.path / "format").read_text())
+        except (OSError, ValueError):
+            raise StateError(
+                f"{self.path} is no state directory; run: lossloop init --state {self.path}"
+            ) from None
+        if found > FORMAT:
+            raise NewerFormat(
+                f"{self.path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
+            )
+        return self
+
+
+def init(path: Path, settings: Settings | None = None) -> Home:
+    """Make a state directory with a token of its own.
+
+    Raises:
+        StateError: There is one already, or the place is taken.
+    """
+    if (path / "format").exists():
+        raise StateError(f"{path} is a state directory already; use it, or choose another with --state")
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise StateError(f"{path} holds other things; choose an empty place with --state")
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        words = f"cannot make {path} ({error.strerror}); choose another place with --state"
+        raise StateError(words) from None
+    home = Home(path=path)
+    (path / "settings.yaml").write_text(_settings_text(settings or Settings()))
+    home.tokens.make()
+    State(home.database).close()
+    # The format comes last: a directory whose making was cut short is not taken for a whole one.
+    (path / "format").write_text(f"{FORMAT}\n")
+    return home
+
+
+def _settings_text(settings: Settings) -> str:
+    salt = settings.salt or secrets.token_hex(8)
+    lines = [
+        "# What a policy may name. Only an admin edits this file; restart `lossloop up` after a change.",
+        f"clock: {settings.clock}",
+        f'salt: "{salt}"',
+        "retrain:"
+        if settings.retrain
+        else "retrain: {}  # such as  {flights:train: mypackage.module:function}",
+        *(f'  "{name}": "{target}"' for name, target in settings.retrain.items()),
+        "notify:" if settings.notify else "notify: {}",
+        *(f'  "{name}": "{address}"' for name, address in settings.notify.items()),
+    ]
+    return "\n".join(lines) + "\n"

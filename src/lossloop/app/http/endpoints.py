@@ -1,0 +1,224 @@
+"""Every endpoint: what it takes, what it answers, and the few lines that connect it to the service."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from lossloop import losses
+from lossloop.app.commands import (
+    Command,
+    Promote,
+    Result,
+    RollBack,
+    SetFreeze,
+    SetPolicy,
+    StartRollout,
+    name_of,
+)
+from lossloop.app.http import requests
+from lossloop.app.http.problems import problems
+from lossloop.app.operate import check_policy
+from lossloop.app.reading import decisions, overview, prediction, status
+from lossloop.app.running import Running
+from lossloop.core.clock import parse_time
+from lossloop.core.errors import Conflict, InputError, UnknownName
+from lossloop.core.ids import new_id
+from lossloop.ledger.base import Position
+from lossloop.ledger.facts import command as command_frame
+from lossloop.ledger.facts import tick
+from lossloop.serve.service import Answer, Outcome
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call:
+    """A request, read: its path's names, its body, and how long it is willing to wait for the fold."""
+
+    running: Running
+    path: dict[str, str]
+    body: Any
+    wait: float
+
+
+Reply = tuple[int, dict[str, Any]]
+Handler = Callable[[Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """One row of the table of endpoints."""
+
+    method: str
+    path: str
+    summary: str
+    handler: Handler
+    body: type[requests.Body] | None = None
+    open: bool = False
+    """Whether it answers without a token."""
+
+
+async def _health(call: Call) -> Reply:
+    return 200, {"status": "ok", **overview(call.running.state), "behind": call.running.behind()}
+
+
+async def _predict(call: Call) -> Reply:
+    outcome = await call.running.service.predict(call.path["model"], call.body.rows)
+    return await _reply(call, outcome, "predictions")
+
+
+async def _record_predictions(call: Call) -> Reply:
+    outcome = await call.running.service.record_predictions(call.body.model, call.body.predictions)
+    return await _reply(call, outcome, "predictions")
+
+
+async def _record_outcomes(call: Call) -> Reply:
+    outcome = await call.running.service.record_outcomes(call.body.model, call.body.outcomes)
+    code, reply = await _reply(call, outcome, "")
+    return code, {"accepted": len(call.body.outcomes) - len(outcome.problems), **reply}
+
+
+async def _reply(call: Call, outcome: Outcome, key: str) -> Reply:
+    answers = [outcome.answers[index] for index in sorted(outcome.answers)]
+    reply: dict[str, Any] = {key: [_answer(answer) for answer in answers]} if key else {}
+    reply |= await _folded(call, outcome.position)
+    if not outcome.problems:
+        return 200, reply
+    details = problems(outcome.problems)
+    return details["status"], {**details, **reply}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    return {"id": answer.id, "version": answer.version, "role": answer.role, "y_pred": answer.y_pred}
+
+
+async def _folded(call: Call, position: Position | None) -> dict[str, Any]:
+    if not call.wait:
+        return {}
+    folded = position is None or await call.running.follower.folded(position, call.wait)
+    return {"folded": folded, "pending": call.running.pending(), "decisions": call.running.decisions()}
+
+
+async def _compute_losses(call: Call) -> Reply:
+    loss, body = losses.parse(call.body.loss), call.body
+    if body.y_true is not None and len(body.y_true) != len(body.y_pred):
+        raise InputError(f"y_true has {len(body.y_true)} rows, y_pred {len(body.y_pred)}", field="y_true")
+    values, found = loss.rows(body.y_true, body.y_pred, body.features)
+    bad = [InputError(each.message, field=each.field, row=each.row) for each in found]
+    endless = [row for row, value in enumerate(values.tolist()) if math.isinf(value)]
+    bad += [InputError("the loss is beyond any number", field="loss", row=row) for row in endless]
+    shown = [value if math.isfinite(value) else None for value in values.tolist()]
+    reply = {"loss": loss.version, "unit": loss.unit, "losses": shown}
+    return (422, {**problems(bad), **reply}) if bad else (200, reply)
+
+
+async def _list_models(call: Call) -> Reply:
+    return 200, {"models": call.running.books.models()}
+
+
+async def _show_model(call: Call) -> Reply:
+    return 200, status(call.running.books, call.path["model"])
+
+
+async def _list_decisions(call: Call) -> Reply:
+    return 200, {"decisions": decisions(call.running.books, call.path["model"])}
+
+
+async def _show_prediction(call: Call) -> Reply:
+    found = prediction(call.running.state, call.path["model"], call.path["id"])
+    if found is None:
+        raise UnknownName("prediction", call.path["id"], [], field="id")
+    return 200, found
+
+
+async def _set_policy(call: Call) -> Reply:
+    check_policy(call.body.text, call.running.settings, call.running.state)
+    return await _command(call, SetPolicy(text=call.body.text))
+
+
+async def _start_rollout(call: Call) -> Reply:
+    body = call.body
+    return await _command(
+        call, StartRollout(model=call.path["model"], version=body.version, plan=body.plan, reason=body.reason)
+    )
+
+
+async def _promote(call: Call) -> Reply:
+    return await _command(
+        call, Promote(model=call.path["model"], version=call.body.version, reason=call.body.reason)
+    )
+
+
+async def _roll_back(call: Call) -> Reply:
+    return await _command(call, RollBack(model=call.path["model"], reason=call.body.reason))
+
+
+async def _freeze(call: Call) -> Reply:
+    return await _command(call, SetFreeze(on=True, reason=call.body.reason))
+
+
+async def _unfreeze(call: Call) -> Reply:
+    return await _command(call, SetFreeze(on=False, reason=call.body.reason))
+
+
+async def _move_clock(call: Call) -> Reply:
+    running = call.running
+    if not running.replays:
+        raise Conflict("this state directory follows the receipt time; only a replay's clock can be moved")
+    now = running.clock.now()
+    position = await running.recorder.append([tick(parse_time(call.body.time), now=now)])
+    return 200, await _folded(call, position)
+
+
+async def _command(call: Call, command: Command) -> Reply:
+    """Log a command, wait for the loop to obey it, and answer how it ended."""
+    id = new_id()
+    frame = command_frame(id, name_of(command), msgspec.to_builtins(command), now=call.running.clock.now())
+    position = await call.running.recorder.append([frame])
+    await call.running.follower.folded(position, call.wait or COMMAND_PATIENCE)
+    result = call.running.state.get("command", id, Result)
+    if result is None:
+        return 202, {"id": id, "message": "logged; the loop has not come to it yet"}
+    if not result.ok:
+        raise Conflict(result.message)
+    return 200, {"id": id, **msgspec.to_builtins(result)}
+
+
+COMMAND_PATIENCE = 10.0
+
+ROUTES: tuple[Endpoint, ...] = (
+    Endpoint(method="GET", path="/v1/health", handler=_health, open=True,
+             summary="Whether the server answers, and how far the loop has come."),
+    Endpoint(method="GET", path="/v1/models", handler=_list_models, summary="The names of all models."),
+    Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model,
+             summary="A model's versions, aliases, traffic, watches, rollout and counts."),
+    Endpoint(method="GET", path="/v1/models/{model}/decisions", handler=_list_decisions,
+             summary="Every decision on a model, oldest first."),
+    Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
+             summary="One prediction, with its outcome if that has come."),
+    Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,
+             summary="Predict rows with the version that each row's unit meets, and log the answers."),
+    Endpoint(method="POST", path="/v1/predictions", handler=_record_predictions,
+             body=requests.PredictionsBody, summary="Log predictions that another system made."),
+    Endpoint(method="POST", path="/v1/outcomes", handler=_record_outcomes, body=requests.OutcomesBody,
+             summary="Log what happened."),
+    Endpoint(method="POST", path="/v1/losses", handler=_compute_losses, body=requests.LossesBody,
+             summary="Compute losses of predictions and outcomes; nothing is kept."),
+    Endpoint(method="PUT", path="/v1/policy", handler=_set_policy, body=requests.PolicyBody,
+             summary="Put a policy in force."),
+    Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout,
+             body=requests.RolloutBody, summary="Put a version on its way into the traffic."),
+    Endpoint(method="POST", path="/v1/models/{model}/promote", handler=_promote, body=requests.PromoteBody,
+             summary="Give a version all the traffic at once."),
+    Endpoint(method="POST", path="/v1/models/{model}/rollback", handler=_roll_back, body=requests.ReasonBody,
+             summary="Take the challenger off the traffic, or go back to the champion before."),
+    Endpoint(method="POST", path="/v1/freeze", handler=_freeze, body=requests.ReasonBody,
+             summary="Stop all actions; verdicts go on."),
+    Endpoint(method="DELETE", path="/v1/freeze", handler=_unfreeze, body=requests.ReasonBody,
+             summary="Let actions go on."),
+    Endpoint(method="POST", path="/v1/clock", handler=_move_clock, body=requests.TickBody,
+             summary="Move a replay's clock; refused in live use."),
+)  # fmt: skip

@@ -1,0 +1,64 @@
+"""The OpenAPI 3.1 document, made from the table of endpoints."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from lossloop.app.http.endpoints import Endpoint
+
+PROBLEM = {
+    "type": "object",
+    "description": "Problem details, RFC 9457. `errors` lists bad rows; the good ones were taken.",
+    "properties": {
+        "type": {"type": "string"}, "title": {"type": "string"}, "status": {"type": "integer"},
+        "detail": {"type": "string"}, "field": {"type": "string"}, "errors": {"type": "array"},
+    },
+}  # fmt: skip
+
+
+def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """Describe every endpoint."""
+    bodies = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
+    _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint in endpoints:
+        paths.setdefault(_plain(endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Lossloop", "version": "1"},
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, "Problem": PROBLEM},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": endpoint.handler.__name__.strip("_"),
+        "security": [] if endpoint.open else [{"token": []}],
+        "parameters": [_parameter(name) for name in re.findall(r"{(\w+)(?::\w+)?}", endpoint.path)],
+        "responses": {
+            "200": {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}},
+            "default": {"description": "A problem", "content": problem},
+        },
+    }
+    if endpoint.body is not None:
+        schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return operation
+
+
+def _plain(path: str) -> str:
+    return re.sub(r":\w+}", "}", path)
+
+
+def _parameter(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}

@@ -1,0 +1,307 @@
+"""How a policy looks at rows: from predictions and outcomes to the evidence that a judge takes. Pure."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from lossloop import losses
+from lossloop.act.policy import Missing, Plan, Policy, Watch, WatchKind
+from lossloop.act.rollout import Rollout
+from lossloop.core.calendar import Int64
+from lossloop.core.clock import format_duration, parse_duration
+from lossloop.core.errors import InputError
+from lossloop.core.records import Role, Verdict, VerdictKind
+from lossloop.core.tasks import Task
+from lossloop.judges import (
+    Assigned,
+    Canary,
+    Counts,
+    Guardrail,
+    Pairs,
+    Promise,
+    Reference,
+    Regression,
+    RiskState,
+    Shadow,
+    block_means,
+    fill_missing,
+    parse,
+    reference_of_blocks,
+    refuse_per_row,
+)
+from lossloop.ledger.join import Floats, Rows
+from lossloop.losses import Loss
+from lossloop.registry import Version
+
+RiskJudge = Guardrail | Regression
+
+MOST = 1e100
+"""A loss beyond counts as this one: squares and sums of it are finite, and it alarms all the same."""
+
+_EXAMPLES: dict[Task, tuple[tuple[Any, Any], ...]] = {
+    Task.BINARY: (([0.0, 1.0], [0.25, 0.75]), ([0.0, 1.0], [0.0, 1.0])),
+    Task.REGRESSION: (([1.0, 2.0], [1.5, 1.5]), ([0.0, 1.0], [0.0, 1.0])),
+    Task.MULTICLASS: (([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]]),),
+}
+"""Outcomes and predictions as each kind of task has them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lens:
+    """A policy's view of rows: its loss, and what a missing outcome means."""
+
+    policy: Policy
+
+    @cached_property
+    def loss(self) -> Loss:
+        return losses.parse(self.policy.loss)
+
+    def check_loss(self) -> None:
+        """Raise InputError where the loss cannot judge what a task of this kind predicts."""
+        if self.loss.needs_features:
+            raise InputError(
+                f"{self.loss.name} needs features, which the loop does not judge by yet", field="loss"
+            )
+        if not np.isfinite(self.loss.bounds[0]):
+            raise InputError(
+                f"{self.loss.name} has no least value; a watch needs one: declare its bounds", field="loss"
+            )
+        columns = self.loss.declared.classes or 2
+        if not any(self._scores_all(y_true, _widened(y_pred, columns)) for y_true, y_pred in self._examples):
+            raise InputError(
+                f"{self.policy.loss} takes {self.loss.kind.replace('_', ' ')}, which a {self.policy.task} "
+                "task does not predict",
+                field="loss",
+            )
+
+    @property
+    def _examples(self) -> tuple[tuple[Any, Any], ...]:
+        return _EXAMPLES[self.policy.task]
+
+    def _scores_all(self, y_true: Any, y_pred: Any) -> bool:
+        return not np.isnan(self.scores(np.array(y_true), np.array(y_pred))).any()
+
+    @property
+    def bound(self) -> float:
+        """The largest loss, infinite where the loss has none."""
+        return float(self.loss.bounds[1])
+
+    def scores(self, y_true: Floats, y_pred: Floats) -> Floats:
+        """The loss of each row, NaN where there is no outcome or the loss cannot be computed. Shape (n,)."""
+        scores = np.full(len(y_true), np.nan)
+        known = ~np.isnan(y_true) if self.loss.needs_outcome else np.ones(len(y_true), dtype=bool)
+        for rows, columns in _alike(y_pred, known):
+            # Row by row: a prediction that the loss does not take must not stop the loop.
+            with np.errstate(over="ignore", invalid="ignore"), contextlib.suppress(InputError):
+                scores[rows] = self.loss.rows(y_true[rows], columns)[0]
+        return np.asarray(np.clip(scores, -MOST, MOST))
+
+    def matured_scores(self, rows: Rows) -> Floats:
+        """The loss of each row with its outcome as it was known at the judging age."""
+        return self.scores(rows.labels_by(self.policy.labels.mature_after), rows.y_pred)
+
+    def by_rows(self, watch: Watch) -> bool:
+        """Whether a watch judges rows: its promise counts outcomes. Else it judges block means."""
+        return parse(watch.promise).counts is Counts.OUTCOMES
+
+    def judge(self, watch: Watch, champion: Version) -> RiskJudge:
+        """The judge of a watch on a champion.
+
+        Raises:
+            InputError: The champion has no reference that this watch could stand on, or rows are to be
+                judged that depend on each other.
+        """
+        promise = parse(watch.promise)
+        reference = champion.manifest.reference
+        if self.by_rows(watch) and reference is not None:
+            refuse_per_row(reference.design_effect)
+        if watch.kind is WatchKind.GUARDRAIL:
+            return Guardrail(limit=_given(watch.limit), promise=promise, floor=self._floor)
+        self._check_reference(champion)
+        return Regression(
+            reference=self._reference(champion, promise), tolerance=_given(watch.tolerance), promise=promise,
+            floor=self._floor,
+        )  # fmt: skip
+
+    def _check_reference(self, champion: Version) -> None:
+        """Refuse a reference that was measured by another loss or over other blocks."""
+        found = champion.manifest.reference
+        if found is None:
+            raise InputError(
+                f"{champion.name} has no reference; register it with one, or use a guardrail",
+                field="reference",
+            )
+        if losses.parse(found.loss).version != self.loss.version:
+            raise InputError(
+                f"the reference of {champion.name} is of {found.loss}, the policy's loss {self.policy.loss}",
+                field="reference.loss",
+            )
+        if parse_duration(found.block) != self.policy.block:
+            raise InputError(
+                f"the reference of {champion.name} is over blocks of {found.block}, the policy's are of "
+                f"{format_duration(self.policy.block)}",
+                field="reference.block",
+            )
+
+    def _reference(self, champion: Version, promise: Promise) -> Reference:
+        found = champion.manifest.reference
+        if found is None or promise.counts is not Counts.OUTCOMES:
+            return reference_of_blocks(found.block_means if found else ())
+        if found.row_upper is None:
+            raise InputError(
+                f"the reference of {champion.name} has no row_upper; write the promise per blocks"
+            )
+        return Reference(estimate=found.mean, upper=found.row_upper, count=found.rows, method="betting")
+
+    @property
+    def _floor(self) -> float:
+        low = float(self.loss.bounds[0])
+        return low if np.isfinite(low) else 0.0
+
+    def champion_rows(self, rows: Rows, champion: int) -> Rows:
+        """The rows that the champion answered as champion."""
+        return pick(rows, (rows.version == champion) & (np.array(rows.role, dtype=object) == Role.CHAMPION))
+
+    def risk_of_rows(self, rows: Rows) -> Floats:
+        """Losses for an alarm: an outcome that did not come counts as the least loss."""
+        return fill_missing(self.matured_scores(rows), self._floor)
+
+    def risk_of_block(self, rows: Rows) -> float:
+        """The block's mean loss for an alarm: rows are averaged per unit, then units."""
+        return float(
+            block_means(self.risk_of_rows(rows), np.zeros(len(rows), np.int64), _units(rows)).mean[0]
+        )
+
+    def labelled(self, rows: Rows) -> int:
+        """How many rows had a loss at the judging age: their outcome, unless the loss needs none."""
+        return int(np.count_nonzero(~np.isnan(self.matured_scores(rows))))
+
+    # A challenger against the champion.
+
+    def canary(self, plan: Plan, centre: float | None) -> Canary:
+        """The judge of randomised traffic."""
+        if not np.isfinite(self.bound):
+            raise InputError(
+                f"a canary needs a bounded loss; {self.loss.name} has none: write one with a cap",
+                field="loss",
+            )
+        if self.bound > MOST:
+            raise InputError(
+                f"a canary weighs losses of at most {MOST:g}; write {self.loss.name} with a smaller cap",
+                field="loss",
+            )
+        return Canary(
+            bound=self.bound, floor=self._floor, centre=centre, error=plan.error,
+            roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
+            missing=str(self.policy.labels.missing),
+        )  # fmt: skip
+
+    def shadow(self, plan: Plan) -> Shadow:
+        """The judge of paired answers."""
+        if not np.isfinite(self.bound) and self.policy.labels.missing is Missing.WORST_CASE:
+            raise InputError(
+                f"{self.loss.name} has no bound, so a missing outcome has no worst case; "
+                "write a loss with a cap, or missing: same_in_both_arms",
+                field="labels.missing",
+            )
+        return Shadow(
+            roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
+            error=plan.error, clip=plan.clip_difference, missing=str(self.policy.labels.missing),
+            bound=self.bound - self._floor if np.isfinite(self.bound) else None,
+        )  # fmt: skip
+
+    def assigned(self, rows: Rows, rollout: Rollout) -> Assigned:
+        """Evidence of randomised traffic: rows that could have gone to either arm."""
+        canary = rows.version == rollout.challenger
+        return Assigned(
+            loss=self.matured_scores(rows), is_canary=canary,
+            propensity=np.where(canary, rows.propensity, 1.0 - rows.propensity),
+        )  # fmt: skip
+
+    def pairs(self, rows: Rows, rollout: Rollout) -> Pairs | None:
+        """Evidence of one block in shadow: the block's mean difference; None where there were no pairs."""
+        paired = pick(rows, (rows.shadow_version == rollout.challenger) & (rows.seq > rollout.first_seq))
+        if not len(paired):
+            return None
+        labels = paired.labels_by(self.policy.labels.mature_after)
+        found = self.scores(labels, paired.shadow_y_pred) - self.scores(labels, paired.y_pred)
+        # The judge clips the block's difference. Clipping rows would cut off what a bad day is made of: on
+        # the flights the challenger is then never certified (-.008 instead of -.232).
+        if self.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
+            return Pairs(difference=_mean(found, paired))
+        worst = self.bound - self._floor
+        least, most = fill_missing(found, -worst), fill_missing(found, worst)
+        return Pairs(difference=np.array([np.nan]), least=_mean(least, paired), most=_mean(most, paired))
+
+
+def pick(rows: Rows, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Rows:
+    """The rows where `wanted` holds, in their order."""
+    if wanted.all():
+        return rows
+    where = np.flatnonzero(wanted)
+    return Rows(
+        seq=rows.seq[where],
+        version=rows.version[where],
+        role=[rows.role[int(i)] for i in where],
+        propensity=rows.propensity[where],
+        at=rows.at[where],
+        block=rows.block[where],
+        unit=[rows.unit[int(i)] for i in where],
+        y_pred=rows.y_pred[where],
+        shadow_version=rows.shadow_version[where],
+        shadow_y_pred=rows.shadow_y_pred[where],
+        y_true=rows.y_true[where],
+        labelled_at=rows.labelled_at[where],
+    )
+
+
+def no_data(verdict: Verdict, why: str) -> Verdict:
+    """The same evidence, but an honest answer: outcomes were due and none came, which is never a pass."""
+    if verdict.kind is VerdictKind.ALARM:
+        return verdict
+    return msgspec.structs.replace(verdict, kind=VerdictKind.NO_DATA, reason=f"{why}; {verdict.reason}")
+
+
+def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[Int64, Floats]]:
+    """The wanted rows by how many classes they have, with their predictions cut to as many."""
+    if y_pred.ndim == 1:
+        widths = np.ones(len(y_pred), dtype=np.int64)
+    else:
+        widths = np.count_nonzero(~np.isnan(y_pred), axis=1)
+    for width in np.unique(widths[wanted]).tolist():
+        rows = np.flatnonzero(wanted & (widths == width))
+        yield rows, y_pred[rows] if y_pred.ndim == 1 else y_pred[rows, :width]
+
+
+def _widened(y_pred: Any, columns: int) -> Any:
+    """Example predictions with as many classes as the loss has."""
+    return [[1.0 / columns] * columns for _ in y_pred] if isinstance(y_pred[0], list) else y_pred
+
+
+def _units(rows: Rows) -> list[str] | None:
+    """Whom each row is about; a row without a unit is its own."""
+    if all(unit is None for unit in rows.unit):
+        return None
+    return [unit if unit is not None else f"\0{seq}" for unit, seq in zip(rows.unit, rows.seq, strict=True)]
+
+
+def _mean(values: Floats, rows: Rows) -> Floats:
+    """The block's mean as an array of one; NaN where every value is."""
+    found = block_means(values, np.zeros(len(values), np.int64), _units(rows)).mean
+    return found if len(found) else np.array([np.nan])
+
+
+def _given(number: float | None) -> float:
+    if number is None:
+        raise InputError("a guardrail needs a limit, a regression a tolerance")
+    return number
+
+
+__all__ = ["Lens", "RiskJudge", "RiskState", "no_data", "pick"]

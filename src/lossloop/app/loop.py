@@ -1,0 +1,190 @@
+"""The loop: facts in, decisions out.
+
+It is a fold. The same facts under the same policy give the same state and the same decisions, bit for bit,
+whenever and however often they are folded; that makes a crash harmless and a backtest possible.
+
+    for every frame of the log, in order:
+        1. time moves on to it
+        2. what has reached its judging age by then is judged: rows, then whole blocks, in prediction order
+        3. a verdict is answered at once: a rollout moves, an alarm is followed, as far as the policy allows
+        4. the frame's facts are taken: predictions and outcomes meet, commands are obeyed
+        5. what dashboards show follows the outcomes as they come
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import numpy as np
+
+from lossloop.act.rollout import Rollout, Stage, propose
+from lossloop.act.settings import Settings
+from lossloop.app.acting import Acting
+from lossloop.app.books import Books, Cursor
+from lossloop.app.commands import obey
+from lossloop.app.judging import Lens
+from lossloop.app.rolling import judge_canary, judge_shadow, move
+from lossloop.app.showing import show
+from lossloop.app.watching import judge_watch
+from lossloop.core.calendar import Block, Int64
+from lossloop.core.clock import Micros
+from lossloop.core.records import Decision
+from lossloop.ledger.facts import micros, model_of
+from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.join import Rows, Taken, block_rows, matured, take_outcomes, take_predictions
+from lossloop.ledger.state import State
+
+
+class Loop:
+    """Folds frames into a state; the caller's transaction makes each fold whole or nothing."""
+
+    def __init__(self, state: State, settings: Settings) -> None:
+        self._state = state
+        self._settings = settings
+        self.books = Books(state)
+
+    def fold(self, frame: Frame) -> list[Decision]:
+        """Fold one frame and return what was decided because of it."""
+        now = self._move_clock(frame)
+        decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
+        if frame.kind is Kind.COMMAND:
+            decided += obey(frame, self.books, self._acting, now=now)
+        elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
+            self._take(frame, now)
+        return decided
+
+    # 1. Time.
+
+    @property
+    def _replays(self) -> bool:
+        return self._settings.clock == "event"
+
+    def _move_clock(self, frame: Frame) -> Micros:
+        """Where time stands before the frame's facts are taken; it never goes back.
+
+        In a replay that is the frame's first event: every earlier fact has been taken by then, so what is
+        judged has all the outcomes that had come by its judging age.
+        """
+        moment = frame.time
+        if self._replays:
+            timed = frame.kind in (Kind.PREDICTION, Kind.OUTCOME, Kind.TICK) and frame.batch.num_rows
+            moment = int(micros(frame.batch.column("time")).min()) if timed else 0
+        now = max(self.books.now(), moment)
+        if now != self.books.now():
+            self.books.documents.put("clock", "now", now)
+        return now
+
+    def something_is_due(self, now: Micros) -> bool:
+        """Whether time alone would change anything: then a tick is worth a place in the log."""
+        return any(self._is_due(model, now) for model in self.books.models())
+
+    def _is_due(self, model: str, now: Micros) -> bool:
+        lens, rollout = self.books.lens(model), self._running_rollout(model)
+        if rollout is not None and not rollout.told and propose(rollout, None, now=now):
+            return True
+        if self._judges_rows(lens, rollout) and len(self._ripe(model, lens, now, most=1)):
+            return True
+        return next(self._closed_blocks(model, lens, now), None) is not None
+
+    # 2. What has reached its judging age. 3. is in `rolling` and `watching`.
+
+    def _judge(self, model: str, now: Micros) -> list[Decision]:
+        acting, lens = self._acting(model, now), self.books.lens(model)
+        self._judge_rows(acting, lens)
+        for block in self._closed_blocks(model, lens, now):
+            self._judge_block(acting, lens, block)
+        rollout = self._running_rollout(model)
+        if rollout is not None:
+            move(acting, rollout, None)
+        return acting.decided
+
+    def _judge_rows(self, acting: Acting, lens: Lens) -> None:
+        rollout = self._running_rollout(acting.model)
+        if not self._judges_rows(lens, rollout):
+            return
+        rows = self._ripe(acting.model, lens, acting.now)
+        if not len(rows):
+            return
+        self._pass(acting.model, seq=int(rows.seq[-1]), at=int(rows.at[-1]))
+        if rollout is not None and rollout.stage is Stage.CANARY:
+            judge_canary(acting, self._state, lens, rollout, rows)
+        for name, watch in lens.policy.watches.items():
+            if lens.by_rows(watch):
+                judge_watch(acting, lens, name, rows, None)
+
+    def _judges_rows(self, lens: Lens, rollout: Rollout | None) -> bool:
+        """Whether anything judges rows: a canary, or a watch whose promise counts outcomes."""
+        canary = rollout is not None and rollout.stage is Stage.CANARY
+        return canary or any(map(lens.by_rows, lens.policy.watches.values()))
+
+    def _ripe(self, model: str, lens: Lens, now: Micros, most: int = 100_000) -> Rows:
+        """Rows that have reached their judging age and were not judged as rows yet."""
+        cursor, age = self.books.cursor(model), lens.policy.labels.mature_after
+        return matured(
+            self._state, model=model, after=cursor.seq, since=cursor.at, until=now - age, most=most
+        )
+
+    def _closed_blocks(self, model: str, lens: Lens, now: Micros) -> Iterator[Block]:
+        """Blocks of which every prediction has reached its judging age, oldest first."""
+        while True:
+            found = self._state.row("first_block_after", model, self.books.cursor(model).block)
+            block = None if found is None else found[0]
+            if block is None or lens.policy.calendar.end(block) + lens.policy.labels.mature_after > now:
+                return
+            yield block
+            self._pass(model, block=block)
+
+    def _judge_block(self, acting: Acting, lens: Lens, block: Block) -> None:
+        rows = block_rows(self._state, model=acting.model, block=block)
+        for name, watch in lens.policy.watches.items():
+            if not lens.by_rows(watch):
+                judge_watch(acting, lens, name, rows, block)
+        rollout = self._running_rollout(acting.model)
+        if rollout is not None and rollout.stage is Stage.SHADOW:
+            judge_shadow(acting, lens, rollout, rows)
+
+    # 4. The frame's facts.
+
+    def _take(self, frame: Frame, now: Micros) -> None:
+        model = model_of(frame.batch)
+        if model not in self.books.models() or not frame.batch.num_rows:
+            return  # the servers refuse such facts; one from elsewhere must not stop the loop
+        lens, at = self.books.lens(model), self._arrival(frame, now)
+        if frame.kind is Kind.PREDICTION:
+            last = self.books.documents.get("clock", "last_prediction", int) or 0
+            at = np.maximum.accumulate(np.maximum(at, last))
+            self.books.documents.put("clock", "last_prediction", int(at[-1]))
+            taken = take_predictions(
+                self._state, frame.batch, model=model, at=at, calendar=lens.policy.calendar
+            )
+        else:
+            taken = take_outcomes(self._state, frame.batch, model=model, at=at)
+        self._count(model, taken)
+        show(self.books.documents, model, lens, taken)
+
+    def _arrival(self, frame: Frame, now: Micros) -> Int64:
+        """When each row came, by the clock that judges."""
+        if self._replays:
+            return micros(frame.batch.column("time"))
+        return np.full(frame.batch.num_rows, max(now, frame.time), dtype=np.int64)
+
+    def _count(self, model: str, taken: Taken) -> None:
+        self.books.add_counts(
+            model, predictions=taken.predictions, outcomes=taken.outcomes, waiting=taken.waiting,
+            repeats=taken.repeats, conflicts=len(taken.conflicts),
+        )  # fmt: skip
+
+    # What the steps share.
+
+    def _acting(self, model: str, now: Micros) -> Acting:
+        last = self._state.row("last_seq")
+        return Acting(self.books, model, now=now, last_seq=last[0] if last else 0, salt=self._settings.salt)
+
+    def _running_rollout(self, model: str) -> Rollout | None:
+        rollout = self.books.rollout(model)
+        return rollout if rollout is not None and rollout.running else None
+
+    def _pass(self, model: str, **reached: int) -> None:
+        cursor: Cursor = msgspec.structs.replace(self.books.cursor(model), **reached)
+        self.books.documents.put("cursor", model, cursor)

@@ -1,0 +1,123 @@
+"""Operating on a state directory from its own machine, with or without a running server.
+
+A command is appended to the log like any other fact. Where an applier runs, it obeys; where none does, the
+operator's own process folds the log for a moment. So `lossloop freeze` works also when the server does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import msgspec
+
+from lossloop.act.policy import read_policy
+from lossloop.act.settings import Settings, check_targets
+from lossloop.act.yaml import load
+from lossloop.app.books import Books
+from lossloop.app.commands import Command, Register, Result, SetPolicy, check_watches, name_of
+from lossloop.app.fold import Folding
+from lossloop.app.home import Home
+from lossloop.app.judging import Lens
+from lossloop.core.clock import Clock, SystemClock
+from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, StateError
+from lossloop.core.ids import new_id
+from lossloop.ledger.facts import command as command_frame
+from lossloop.ledger.state import State
+from lossloop.registry import CHAMPION, Manifest, versions
+from lossloop.serve.runtimes import EXTERNAL, check_name
+from lossloop.serve.runtimes import load as load_runtime
+
+PATIENCE = 15.0
+
+
+def obey(home: Home, command: Command, clock: Clock | None = None) -> Result:
+    """Append a command and wait until the loop has obeyed it.
+
+    Raises:
+        Conflict: The loop refused it; the message says why.
+        StateError: An applier holds the directory but does not fold.
+    """
+    clock, id = clock or SystemClock(), new_id()
+    writer = home.check().log.writer()
+    position = writer.append(
+        [command_frame(id, name_of(command), msgspec.to_builtins(command), now=clock.now())]
+    )
+    writer.close()
+    deadline = time.monotonic() + PATIENCE
+    if not home.database.exists():
+        fold_here(home)
+    state = home.state()
+    try:
+        while not position.reached_by(state.offsets()):
+            if time.monotonic() > deadline:
+                raise StateError(f"the command is in the log, but nothing folded it within {PATIENCE:g} s")
+            fold_here(home)
+        result = state.get("command", id, Result)
+    finally:
+        state.close()
+    if result is None:
+        raise StateError("the command was folded without a result; please report this")
+    if not result.ok:
+        raise Conflict(result.message)
+    return result
+
+
+def fold_here(home: Home) -> None:
+    """Fold, if nobody else does."""
+    with contextlib.suppress(InUse):
+        folding = Folding(home)
+        try:
+            folding.drain()
+        finally:
+            folding.close()
+        return
+    time.sleep(0.005)
+
+
+def set_policy(home: Home, text: str, *, source: str = "policy") -> Result:
+    """Check a policy in full, here where the file's lines are known, and put it in force.
+
+    Raises:
+        PolicyError: With the line: a key, a value, a loss, a promise or a target that does not exist, or a
+            watch that could not judge.
+    """
+    settings = home.check().settings()
+    if not home.database.exists():
+        fold_here(home)
+    state = home.state()
+    try:
+        check_policy(text, settings, state, source=source)
+    finally:
+        state.close()
+    return obey(home, SetPolicy(text=text))
+
+
+def check_policy(text: str, settings: Settings, state: State, *, source: str = "policy") -> None:
+    """Raise PolicyError where a policy cannot be put in force over this state."""
+    policy = read_policy(text, source=source)
+    try:
+        check_targets(policy, settings)
+        champion = versions.alias(state, policy.model, CHAMPION)
+        check_watches(Lens(policy=policy), Books(state), champion)
+    except InputError as error:
+        path = tuple((error.field or "loss").split("."))
+        raise PolicyError(str(error), line=load(text).line(path), source=source) from None
+
+
+def register(home: Home, model: str, manifest: Manifest, artifact: bytes | None = None) -> Result:
+    """Store an artifact and register the version that it makes.
+
+    Raises:
+        InputError: The artifact cannot be loaded by its runtime.
+    """
+    check_name(manifest.runtime)
+    if manifest.runtime != EXTERNAL:
+        if artifact is None:
+            raise InputError(
+                f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact"
+            )
+        load_runtime(manifest.runtime, artifact)
+        stored = home.check().artifacts.put(artifact)
+        manifest = msgspec.structs.replace(manifest, artifact=stored)
+    return obey(home, Register(model=model, manifest=manifest))

@@ -1,0 +1,123 @@
+"""What people and tools are shown of the state, as plain values: the same for CLI and HTTP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from lossloop.act import outbox
+from lossloop.app.books import Books, Counts
+from lossloop.app.showing import shown
+from lossloop.core.clock import format_time
+from lossloop.core.records import Decision, Verdict
+from lossloop.ledger.applier import DAMAGE
+from lossloop.ledger.state import State
+from lossloop.registry import Version, versions
+
+
+def overview(state: State) -> dict[str, Any]:
+    """How far the loop has come."""
+    books = Books(state)
+    return {
+        "models": len(books.models()),
+        "clock": format_time(books.now()) if books.now() else None,
+        "frozen": books.frozen() is not None,
+        "pending": len(outbox.pending(state)),
+        "damaged_bytes": sum(state.all(DAMAGE, int).values()),
+    }
+
+
+def status(books: Books, model: str) -> dict[str, Any]:
+    """All about one model.
+
+    Raises:
+        UnknownName: There is no such model.
+    """
+    policy = books.policy(model)
+    rollout = books.rollout(model)
+    return {
+        "model": model,
+        "mode": str(policy.mode),
+        "loss": books.lens(model).loss.version,
+        "clock": format_time(books.now()) if books.now() else None,
+        "frozen": msgspec.to_builtins(books.frozen()),
+        "aliases": versions.aliases(books.documents, model),
+        "versions": [_version(version) for version in versions.versions(books.documents, model)],
+        "traffic": msgspec.to_builtins(books.traffic(model)),
+        "rollout": None if rollout is None else {**msgspec.to_builtins(rollout), "share": rollout.share},
+        "watches": {name: _watch(books, model, name) for name in policy.watches},
+        "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
+        "losses": _losses(books, model),
+    }
+
+
+def decisions(books: Books, model: str) -> list[dict[str, Any]]:
+    """Every decision on a model as plain values, times in ISO 8601."""
+    books.policy(model)
+    return [plain(decision) for decision in books.decisions(model)]
+
+
+def plain(decision: Decision) -> dict[str, Any]:
+    """A decision as plain values, every key there, its time in ISO 8601."""
+    verdict = decision.verdict
+    shown: dict[str, Any] = {
+        **msgspec.structs.asdict(decision),
+        "at": format_time(decision.at),
+        "verdict": None if verdict is None else _plain_verdict(verdict),
+    }
+    return shown
+
+
+def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
+    effect = None if verdict.effect is None else msgspec.structs.asdict(verdict.effect)
+    return {**msgspec.structs.asdict(verdict), "kind": str(verdict.kind), "effect": effect}
+
+
+def prediction(state: State, model: str, id: str) -> dict[str, Any] | None:
+    """One prediction and its outcome; None where the loop has not folded it."""
+    row = state.row("find_prediction", model, id)
+    if row is None:
+        return None
+    _, version, role, propensity, time, _, unit, y_pred, _, y_true, labelled_at, _ = row
+    return {
+        "model": model, "id": id, "version": version, "role": role, "propensity": propensity,
+        "time": format_time(time), "unit": unit, "y_true": y_true,
+        "y_pred": msgspec.json.decode(y_pred) if isinstance(y_pred, str) else y_pred,
+        "outcome_time": None if labelled_at is None else format_time(labelled_at),
+    }  # fmt: skip
+
+
+def _version(version: Version) -> dict[str, Any]:
+    reference = version.manifest.reference
+    return {
+        "version": version.number, "digest": version.digest[:12], "runtime": version.manifest.runtime,
+        "registered_at": format_time(version.registered_at) if version.registered_at else None,
+        "reference": None if reference is None else {"loss": reference.loss, "mean": reference.mean},
+    }  # fmt: skip
+
+
+def _watch(books: Books, model: str, name: str) -> dict[str, Any]:
+    state = books.watch(model, name)
+    if state is None or state.verdict is None:
+        failed = books.documents.get("watch_error", f"{model}/{name}", Verdict)
+        return (
+            msgspec.to_builtins(failed) if failed else {"kind": "no_data", "reason": "nothing was judged yet"}
+        )
+    incident = None if state.incident is None else format_time(state.incident)
+    return {**msgspec.to_builtins(state.verdict), "incident": incident}
+
+
+def _losses(books: Books, model: str) -> list[dict[str, Any]]:
+    """Mean loss by version and role over all blocks, as outcomes came."""
+    totals: dict[tuple[int, str], list[float]] = {}
+    for part in shown(books.documents, model):
+        total = totals.setdefault((part.version, part.role), [0, 0, 0.0])
+        total[0] += part.predictions
+        total[1] += part.losses.count
+        total[2] += part.losses.total
+    return [
+        {"version": version, "role": role, "predictions": int(sent), "outcomes": int(count),
+         "mean": loss / count if count else None}
+        for (version, role), (sent, count, loss) in sorted(totals.items())
+    ]  # fmt: skip

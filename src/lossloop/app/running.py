@@ -1,0 +1,70 @@
+"""What a running server holds: opened once, handed to every request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lossloop.access.tokens import TokenCheck
+from lossloop.act import outbox
+from lossloop.act.settings import Settings
+from lossloop.app.books import Books
+from lossloop.app.follower import Follower
+from lossloop.app.home import Home
+from lossloop.core.clock import Clock, SystemClock
+from lossloop.ledger.segments import SegmentReader
+from lossloop.ledger.state import State
+from lossloop.serve.fleet import Fleet
+from lossloop.serve.recorder import Recorder
+from lossloop.serve.service import Service
+
+
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """The parts of a server over one state directory."""
+
+    state: State
+    log: SegmentReader
+    books: Books
+    service: Service
+    recorder: Recorder
+    follower: Follower
+    token: TokenCheck
+    clock: Clock
+    settings: Settings
+
+    @property
+    def replays(self) -> bool:
+        """Whether event times are trusted."""
+        return self.settings.clock == "event"
+
+    def pending(self) -> int:
+        """How many outside effects are still to be carried out."""
+        return len(outbox.pending(self.state))
+
+    def behind(self) -> bool:
+        """Whether the log holds facts that the loop has not folded yet."""
+        return self.log.behind(self.state.offsets())
+
+    def decisions(self) -> int:
+        """How many decisions were ever made, over all models."""
+        return sum(self.books.counts(model).decisions for model in self.books.models())
+
+
+def open_home(home: Home, clock: Clock | None = None) -> Running:
+    """Open a state directory for serving; it must have been made by `init`."""
+    clock, state = clock or SystemClock(), home.check().state()
+    settings = home.settings()
+    recorder = Recorder(home.log.writer())
+    fleet = Fleet(state, home.artifacts)
+    service = Service(state, fleet, recorder, clock, replays=settings.clock == "event")
+    return Running(
+        state=state,
+        log=home.log.reader(),
+        books=Books(state),
+        service=service,
+        recorder=recorder,
+        follower=Follower(state, fleet),
+        token=home.tokens.checker(),
+        clock=clock,
+        settings=settings,
+    )

@@ -1,0 +1,228 @@
+"""`lossloop up`: three processes over one directory, started, watched and stopped together.
+
+    server    answers HTTP and appends to the log
+    applier   folds the log: joins, judges, decides
+    worker    carries out what was decided outside: retraining, notifications
+
+Each may be killed at any moment and is started again; each ends when this process does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import urllib3
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from lossloop.app.fold import PARENT, Folding, folds, watch_parent
+from lossloop.app.home import Home
+from lossloop.app.worker import Worker
+from lossloop.core.errors import InputError, InUse, StateError
+
+PARTS = ("applier", "server", "worker")
+READY_WITHIN = 30.0
+LOOK_EVERY = 0.2
+MOST_PORT = 65_535
+STDERR = 2
+
+
+class Up:
+    """The processes of a running Lossloop."""
+
+    def __init__(self, home: Home, *, host: str, port: int) -> None:
+        self._home = home
+        self.host, self.port = host, port
+        self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Start all parts and wait until the server answers.
+
+        Raises:
+            InUse: The port is taken, or another process holds the directory.
+        """
+        check_port(self.host, self.port)
+        _when_free(self._home).close()
+        for part in PARTS:
+            self._spawn(part)
+        self._await_ready()
+
+    def pids(self) -> dict[str, int]:
+        """The process of each part."""
+        return {part: process.pid for part, process in self._processes.items()}
+
+    def mend(self) -> list[str]:
+        """Start again what has died; return the parts that had."""
+        died = [part for part, process in self._processes.items() if process.poll() is not None]
+        for part in died:
+            time.sleep(min(0.1 * 2 ** min(self._restarts, 10), 5.0))
+            self._restarts += 1
+            self._spawn(part)
+        return died
+
+    @contextlib.contextmanager
+    def mended(self) -> Iterator[None]:
+        """Look after the parts for as long as the block lasts."""
+        over = threading.Event()
+
+        def look() -> None:
+            while not over.wait(LOOK_EVERY):
+                for part in self.mend():
+                    print(f"the {part} had ended; it was started again", file=sys.stderr, flush=True)
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watcher.join()
+
+    def stop(self) -> None:
+        """Stop the server first, so that all it acknowledged can still be folded."""
+        for part in ("server", "worker", "applier"):
+            process = self._processes.pop(part, None)
+            if process is not None and process.poll() is None:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def _spawn(self, part: str) -> None:
+        command = [sys.executable, "-m", "lossloop.app.up", part, self.host, str(self.port)]
+        state, parent = str(self._home.path.resolve()), str(os.getpid())
+        environment = {**os.environ, "LOSSLOOP_STATE": state, PARENT: parent}
+        # What parts say goes to standard error: standard output belongs to whoever started them.
+        self._processes[part] = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR
+        )
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + READY_WITHIN
+        while time.monotonic() < deadline:
+            for part, process in self._processes.items():
+                if process.poll() is not None:
+                    self.stop()
+                    raise StateError(
+                        f"the {part} ended with exit code {process.returncode}; see its message above"
+                    )
+            if self._answers() and folds(self._home) == self._processes["applier"].pid:
+                return
+            time.sleep(0.02)
+        self.stop()
+        raise StateError(f"the server did not answer within {READY_WITHIN:g} s")
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            answer = urllib3.request("GET", f"{self.url}/v1/health", retries=False, timeout=1.0)
+            return answer.status == 200
+        return False
+
+
+@contextlib.contextmanager
+def running(home: Home, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Up]:
+    """All parts, for as long as the block lasts; port 0 takes a free one."""
+    up = Up(home.check(), host=host, port=port or free_port(host))
+    try:
+        up.start()
+        with up.mended():
+            yield up
+    finally:
+        up.stop()
+
+
+def check_port(host: str, port: int) -> None:
+    """Raise InUse where a port is taken, InputError where it is none."""
+    if not 0 < port <= MOST_PORT:
+        raise InputError(f"a port lies between 0 and {MOST_PORT}, not at {port}", field="port")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise InUse(
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
+            ) from None
+
+
+def free_port(host: str) -> int:
+    """A port that is free now."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def _when_free(home: Home) -> Folding:
+    """Wait a moment for the lock: what a killed predecessor left ends soon, and so does a command's fold."""
+    deadline = time.monotonic() + 3.0
+    while True:
+        try:
+            return Folding(home)
+        except InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+
+
+class _Stop:
+    """Set by SIGTERM and SIGINT."""
+
+    def __init__(self) -> None:
+        self._asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self._asked = True
+
+    def __call__(self) -> bool:
+        return self._asked
+
+
+def _serve(host: str, port: int) -> None:
+    os.environ[PARENT] = str(os.getpid())  # of the process that will answer
+    server = Granian(
+        "lossloop.app.http:create", factory=True, interface=Interfaces.ASGI, address=host, port=port,
+        workers=1, http=HTTPModes.http1, websockets=False, log_level=LogLevels.warning,
+    )  # fmt: skip
+    server.serve()
+
+
+def main() -> None:
+    """One part, as a process of its own."""
+    part, host, port = sys.argv[1:]
+    watch_parent()
+    try:
+        _run(part, Home(path=Path(os.environ["LOSSLOOP_STATE"])), host, int(port))
+    except StateError as error:
+        print(f"the {part} ends: {error}", file=sys.stderr, flush=True)
+        sys.exit(1)
+
+
+def _run(part: str, home: Home, host: str, port: int) -> None:
+    if part == "server":
+        _serve(host, port)
+        return
+    worker = _when_free(home) if part == "applier" else Worker(home)
+    worker.run(_Stop())
+    worker.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""One file or folder per outside system; each stands on the core and on the contracts alone."""

@@ -1,0 +1,51 @@
+"""Judges: losses in, verdict out, valid however often anyone looks (shared/statistics.md). Pure."""
+
+from lossloop.judges.absolute import Certificate, Guardrail, Regression, RiskState
+from lossloop.judges.base import e_value
+from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
+from lossloop.judges.comparison import Comparison, Difference
+from lossloop.judges.engine import Engine, Wealth
+from lossloop.judges.intervals import asymptotic_interval, betting_interval
+from lossloop.judges.moments import Moments
+from lossloop.judges.paired import Pairs, Shadow
+from lossloop.judges.promise import Counts, Mode, Promise, parse
+from lossloop.judges.randomised import Assigned, Canary, CanaryState
+from lossloop.judges.reference import (
+    Reference,
+    design_effect,
+    reference_of,
+    reference_of_blocks,
+    refuse_per_row,
+)
+
+__all__ = [
+    "Assigned",
+    "BlockMeans",
+    "Canary",
+    "CanaryState",
+    "Certificate",
+    "Comparison",
+    "Counts",
+    "Difference",
+    "Engine",
+    "Guardrail",
+    "Mode",
+    "Moments",
+    "Pairs",
+    "Promise",
+    "Reference",
+    "Regression",
+    "RiskState",
+    "Shadow",
+    "Wealth",
+    "asymptotic_interval",
+    "betting_interval",
+    "block_means",
+    "design_effect",
+    "e_value",
+    "fill_missing",
+    "parse",
+    "reference_of",
+    "reference_of_blocks",
+    "refuse_per_row",
+]

@@ -1,0 +1,227 @@
+"""Judges of one version's risk: a guardrail, a certificate of low risk, a regression against a reference.
+
+Rows and block means are judged alike: both are an array of losses, and the promise says which it counts.
+Verdicts: `alarm` once the evidence has reached the threshold, else `healthy`: judged, and no alarm. That is
+the absence of an alarm, not a proof; `Certificate` gives the proof (`healthy`, else `inconclusive`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from lossloop.core.errors import InputError
+from lossloop.core.records import Interval, Record, Verdict, VerdictKind
+from lossloop.judges.base import Kinds, error_of, losses_array, problem_in, reached, verdict_of
+from lossloop.judges.engine import Engine, Wealth
+from lossloop.judges.intervals import asymptotic_interval
+from lossloop.judges.moments import Moments
+from lossloop.judges.promise import Counts, Promise
+from lossloop.judges.reference import Reference
+
+Array = npt.NDArray[np.float64]
+
+_ALARM = (VerdictKind.ALARM, VerdictKind.HEALTHY)
+_CERTIFIED = (VerdictKind.HEALTHY, VerdictKind.INCONCLUSIVE)
+
+
+class RiskState(Record, frozen=True):
+    """The wealth of the bet, and the losses that were judged since the start."""
+
+    wealth: Wealth
+    seen: Moments = Moments()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guardrail:
+    """Alarm when the risk exceeds `limit`: `r = (L - floor) / (limit - floor)`.
+
+    Needs only losses of at least `floor`: no upper bound, no clipping, no variance. The effect is the mean
+    loss since the start.
+    """
+
+    limit: float
+    promise: Promise
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_order("floor", self.floor, "limit", self.limit)
+
+    def start(self) -> RiskState:
+        """Nothing judged yet."""
+        return RiskState(wealth=self._engine.start())
+
+    def update(self, state: RiskState, evidence: Array, /) -> tuple[RiskState, Verdict]:
+        """Judge losses (rows or block means) of shape (n,), in prediction order."""
+        losses = losses_array(evidence)
+        if problem := problem_in(losses, self.floor, math.inf):
+            return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
+        ratios = np.maximum(losses - self.floor, 0.0) / (self.limit - self.floor)
+        return _judged(
+            self._engine,
+            state,
+            losses,
+            ratios,
+            kinds=_ALARM,
+            assumption=self._assumption,
+            against=f"limit {self.limit:.4g}",
+        )
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self.promise)
+
+    @cached_property
+    def _assumption(self) -> str:
+        return f"each loss is at least {self.floor:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """Certify that the risk is below `limit`: `r = (bound - L) / (bound - limit)`, for losses up to `bound`.
+
+    `healthy` once it is certified, else `inconclusive`; never an alarm.
+    """
+
+    limit: float
+    bound: float
+    promise: Promise
+    floor: float = -math.inf
+
+    def __post_init__(self) -> None:
+        _check_order("limit", self.limit, "bound", self.bound)
+        if self.floor >= self.limit:
+            raise InputError(f"limit {self.limit:g} must be above floor {self.floor:g}", field="limit")
+
+    def start(self) -> RiskState:
+        """Nothing judged yet."""
+        return RiskState(wealth=self._engine.start())
+
+    def update(self, state: RiskState, evidence: Array, /) -> tuple[RiskState, Verdict]:
+        """Judge losses (rows or block means) of shape (n,), in prediction order."""
+        losses = losses_array(evidence)
+        if problem := problem_in(losses, self.floor, self.bound):
+            return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
+        ratios = np.maximum(self.bound - losses, 0.0) / (self.bound - self.limit)
+        return _judged(
+            self._engine,
+            state,
+            losses,
+            ratios,
+            kinds=_CERTIFIED,
+            assumption=self._assumption,
+            against=f"limit {self.limit:.4g}",
+        )
+
+    @cached_property
+    def _engine(self) -> Engine:
+        return Engine(self.promise)
+
+    @cached_property
+    def _assumption(self) -> str:
+        return f"each loss is at most {self.bound:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression:
+    """Alarm when the risk exceeds the reference's upper bound by more than `tolerance`.
+
+    The effect is the mean loss since the start minus the reference's estimate. A promise that counts blocks
+    needs a reference over blocks, and one that counts outcomes needs rows.
+    """
+
+    reference: Reference
+    tolerance: float
+    promise: Promise
+    floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0.0):
+            raise InputError(
+                f"a tolerance is a number of at least 0, not {self.tolerance}", field="tolerance"
+            )
+        if self.promise.counts not in (Counts.EITHER, self.reference.counts):
+            raise InputError(
+                f"the promise {self.promise.words!r} counts {self.promise.counts}, the reference is over "
+                f"{self.reference.counts}; write the promise per {self.reference.counts}",
+                field="promise",
+            )
+        _check_order("floor", self.floor, "limit", self.limit)
+
+    @property
+    def limit(self) -> float:
+        """The risk above which it alarms: the reference's upper bound plus the tolerance."""
+        return self.reference.upper + self.tolerance
+
+    def start(self) -> RiskState:
+        """Nothing judged yet."""
+        return self._guardrail.start()
+
+    def update(self, state: RiskState, evidence: Array, /) -> tuple[RiskState, Verdict]:
+        """Judge losses (rows or block means, as the reference) of shape (n,), in prediction order."""
+        state, verdict = self._guardrail.update(state, evidence)
+        ref = self.reference
+        about = (
+            f"the reference ({ref.count:,} {ref.counts}, {ref.method}) bounds the risk at "
+            f"{100 * ref.confidence:g}%{', approximately' if ref.approximate else ''}"
+        )
+        return state, msgspec.structs.replace(
+            verdict,
+            effect=_less(verdict.effect, ref.estimate),
+            assumption=f"{verdict.assumption}; {about}",
+            reason=f"{verdict.reason}; limit = {ref.upper:.4g} (reference) + {self.tolerance:g} (tolerance)",
+        )
+
+    @cached_property
+    def _guardrail(self) -> Guardrail:
+        return Guardrail(limit=self.limit, promise=self.promise, floor=self.floor)
+
+
+def _judged(
+    engine: Engine,
+    state: RiskState,
+    losses: Array,
+    ratios: Array,
+    *,
+    kinds: Kinds,
+    assumption: str,
+    against: str,
+) -> tuple[RiskState, Verdict]:
+    wealth, step = engine.update(state.wealth, ratios)
+    seen = state.seen.add(losses)
+    reason = (
+        f"mean loss {seen.mean:.4g} over {seen.count:,}, {against}: {reached(engine, wealth, step.evidence)}"
+    )
+    verdict = verdict_of(
+        engine,
+        wealth,
+        step,
+        kinds,
+        effect=asymptotic_interval(seen),
+        assumption=assumption,
+        reason=reason,
+    )
+    return RiskState(wealth=wealth, seen=seen), verdict
+
+
+def _less(effect: Interval | None, estimate: float) -> Interval | None:
+    if effect is None:
+        return None
+    return msgspec.structs.replace(
+        effect,
+        estimate=effect.estimate - estimate,
+        low=effect.low - estimate,
+        high=effect.high - estimate,
+    )
+
+
+def _check_order(low_name: str, low: float, high_name: str, high: float) -> None:
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise InputError(
+            f"{high_name} {high:g} must be above {low_name} {low:g}, both finite", field=high_name
+        )

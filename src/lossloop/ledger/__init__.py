@@ -1,0 +1,1 @@
+"""Facts in, facts out: the log, the join, the derived state."""

@@ -1,0 +1,10 @@
+"""Models, versions, aliases and artifacts."""
+
+from lossloop.registry.artifacts import Artifacts
+from lossloop.registry.manifest import Feature, FeatureKind, Manifest, Reference, Version
+from lossloop.registry.versions import CHALLENGER, CHAMPION, PREVIOUS, Move
+
+__all__ = [
+    "CHALLENGER", "CHAMPION", "PREVIOUS", "Artifacts", "Feature", "FeatureKind", "Manifest", "Move",
+    "Reference", "Version",
+]  # fmt: skip

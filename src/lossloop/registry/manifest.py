@@ -1,0 +1,96 @@
+"""What a version is made of. A manifest never changes; its digest names it."""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from lossloop.core.errors import InputError
+from lossloop.core.ids import digest
+from lossloop.core.records import Record
+
+
+class FeatureKind(StrEnum):
+    """What values a feature takes."""
+
+    NUMBER = "number"
+    CATEGORY = "category"
+
+
+class Feature(Record, frozen=True):
+    """One input of a version. A nullable one may be null or absent; the model imputes it."""
+
+    name: str
+    kind: FeatureKind = FeatureKind.NUMBER
+    nullable: bool = False
+
+
+class Reference(Record, frozen=True):
+    """What the version's loss was on held-out data: what a regression is measured against.
+
+    `block_means` are mean losses of consecutive blocks, rows averaged per unit first; `design_effect` the
+    variance of block means over the variance of a mean of as many independent rows; `row_upper` an upper
+    bound of the mean loss that takes rows as independent, for watches that judge rows.
+    """
+
+    loss: str
+    mean: float
+    block: str
+    block_means: tuple[float, ...]
+    rows: int
+    design_effect: float
+    row_upper: float | None = None
+
+    def __post_init__(self) -> None:
+        if not self.block_means or not all(map(math.isfinite, self.block_means)):
+            raise InputError(
+                "a reference needs one or more finite block means", field="reference.block_means"
+            )
+
+
+class Manifest(Record, frozen=True):
+    """A version's content: artifact, feature schema, loss, reference profile, lineage.
+
+    Raises:
+        InputError: Two features have one name, or one has none.
+    """
+
+    runtime: str
+    """What runs the artifact: ``onnx``, or ``external`` where another system serves the version."""
+    artifact: str = ""
+    """Digest of the artifact's bytes; empty for external ones."""
+    features: tuple[Feature, ...] = ()
+    reference: Reference | None = None
+    lineage: dict[str, Any] = {}
+    notes: str = ""
+
+    def __post_init__(self) -> None:
+        seen: set[str] = {""}
+        for feature in self.features:
+            if feature.name in seen:
+                raise InputError(
+                    f"each feature needs a name of its own, not {feature.name!r}", field="features"
+                )
+            seen.add(feature.name)
+
+    @property
+    def digest(self) -> str:
+        """The manifest's content digest, hex."""
+        return digest(msgspec.json.encode(self, order="deterministic"))
+
+
+class Version(Record, frozen=True):
+    """An immutable candidate: `model:number`, and a digest."""
+
+    model: str
+    number: int
+    digest: str
+    manifest: Manifest
+    registered_at: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}:{self.number}"

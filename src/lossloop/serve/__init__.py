@@ -1,0 +1,1 @@
+"""Predict and take outcomes, free of transport; model runtimes."""

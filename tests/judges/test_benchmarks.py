@@ -1,0 +1,71 @@
+"""The scripts that print the figures run, and print what they say."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks.judges import canary, dependence, false_alarms, intervals
+
+
+def test_false_alarms_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    false_alarms.main(["--replications", "20", "--delay-replications", "5", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["bench"] == "false_alarms"
+    assert [row["detector"] for row in printed["rows"]] == [
+        "rate, A=2e5",
+        "rate, A=1e6",
+        "life, alpha=.05",
+        "once, alpha=.05",
+    ]
+    for row in printed["rows"]:
+        assert row["delays"]["0.12"] > row["delays"]["0.15"] > row["delays"]["0.20"]
+
+
+def test_the_same_seed_prints_the_same_table(capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--replications", "10", "--delay-replications", "3", "--seed", "5"]
+    false_alarms.main(arguments)
+    first = capsys.readouterr().out
+    false_alarms.main(arguments)
+    assert capsys.readouterr().out == first
+    assert first.splitlines()[0].split() == ["detector", "FA", "to", ".12", "to", ".15", "to", ".20"]
+    assert len(first.splitlines()) == 5
+
+
+def test_heavy_tails_need_no_bound() -> None:
+    figures = false_alarms.others(100, 20, 0)
+    assert figures["lognormal: false alarms"] < 0.1
+    assert figures["Pareto(1.5): false alarms"] < 0.1
+    assert figures["t-test at 5% looked at every 100: false alarms"] == pytest.approx(0.25, abs=0.15)
+    assert figures["lognormal: delay to x2"] == pytest.approx(130, rel=0.5)
+    assert figures["mean outcomes to a false alarm / A, rate, A=2000"] > 0.8
+    # Without a restart a long healthy life leaves nothing to bet with.
+    assert figures["once: evidence after a million healthy outcomes"] == pytest.approx(-1608, rel=0.01)
+    assert figures["rate: evidence after a million healthy outcomes"] == pytest.approx(4.8, abs=0.1)
+    assert figures["rate: median outcomes to catch .15 then"] == pytest.approx(685, rel=0.4)
+
+
+def test_canary_prints_the_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canary, "HORIZON", 4000)
+    canary.main(["--replications", "3", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [row["split"] for row in rows] == [*canary.TRAFFIC, "shadow, 90% agreement"]
+    canary.main(["--replications", "2"])
+    assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_intervals_miss_seldom(capsys: pytest.CaptureFixture[str]) -> None:
+    intervals.main(["--replications", "250", "--json"])
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert figures["Beta(1,1): missed, ever"] < 0.05
+    assert figures["Bernoulli(.1): missed, ever"] < 0.05
+    assert figures["Beta(1,1): width / central limit, n = 10,000"] == pytest.approx(1.75, abs=0.05)
+
+
+def test_dependence_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    dependence.main(["--replications", "30", "--json"])
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert figures["by_row_false_alarms"] == 1.0
+    assert figures["by_block_false_alarms"] <= 0.02
+    assert figures["design_effect"] == pytest.approx(74, rel=0.15)

@@ -1,0 +1,177 @@
+"""Every judge passes every check; a judge without an example fails the suite."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from lossloop import judges
+from lossloop.judges import (
+    Assigned,
+    Canary,
+    Certificate,
+    Guardrail,
+    Pairs,
+    Regression,
+    Shadow,
+    parse,
+    reference_of,
+)
+from lossloop.judges.checks import CHECKS, Example
+
+Array = npt.NDArray[np.float64]
+
+
+def _losses(low: float, high: float) -> Callable[[np.random.Generator, int], Array]:
+    def draw(rng: np.random.Generator, rows: int) -> Array:
+        return rng.uniform(low, high, rows)
+
+    return draw
+
+
+def _assigned(gap: float, missing: float = 0.0) -> Callable[[np.random.Generator, int], Assigned]:
+    def draw(rng: np.random.Generator, rows: int) -> Assigned:
+        p = rng.choice([0.3, 0.5], rows)
+        canary = rng.random(rows) < p
+        loss = np.clip(rng.uniform(0.0, 0.4, rows) + gap * canary, 0.0, 1.0)
+        loss[rng.random(rows) < missing] = np.nan
+        return Assigned(loss=loss, is_canary=canary, propensity=p)
+
+    return draw
+
+
+def _pairs(gap: float, missing: float = 0.0) -> Callable[[np.random.Generator, int], Pairs]:
+    def draw(rng: np.random.Generator, rows: int) -> Pairs:
+        difference = rng.uniform(-0.3, 0.3, rows) + gap
+        difference[rng.random(rows) < missing] = np.nan
+        return Pairs(difference=difference)
+
+    return draw
+
+
+def _bad_losses(*more: float) -> tuple[Array, ...]:
+    return tuple(np.array([0.1, bad]) for bad in (np.nan, np.inf, -np.inf, *more))
+
+
+def _bad_rows(loss: float, propensity: float) -> Assigned:
+    return Assigned(
+        loss=np.array([0.1, loss]), is_canary=np.array([True, False]), propensity=np.array([0.5, propensity])
+    )
+
+
+PROMISE = parse("1 per 1000 outcomes")
+REFERENCE = reference_of(np.linspace(0.0, 1.0, 200), bound=1.0)
+BAD_ROWS = tuple(
+    _bad_rows(*bad)
+    for bad in ((np.inf, 0.5), (1.5, 0.5), (-0.1, 0.5), (0.1, np.nan), (0.1, 0.0), (0.1, 1.0), (0.1, 7.0))
+)
+BAD_PAIRS = tuple(Pairs(difference=np.array([0.1, bad])) for bad in (np.inf, -np.inf, 1.5))
+
+
+def _canary(missing: str) -> Canary:
+    return Canary(bound=1.0, roll_back_if_worse_by=0.02, promote_if_within=0.01, missing=missing)
+
+
+def _shadow(missing: str) -> Shadow:
+    return Shadow(bound=1.0, roll_back_if_worse_by=0.02, promote_if_within=0.01, missing=missing)
+
+
+EXAMPLES = {
+    "guardrail": Example(
+        Guardrail(limit=0.6, promise=PROMISE), _losses(0.0, 1.0), _losses(0.6, 1.4), _bad_losses(-0.5)
+    ),
+    "guardrail with a floor": Example(
+        Guardrail(limit=0.0, promise=parse("5% ever"), floor=-1.0),
+        _losses(-1.0, 0.8),
+        _losses(0.0, 1.0),
+        _bad_losses(-1.5),
+    ),
+    "certificate": Example(
+        Certificate(limit=0.6, bound=1.0, promise=parse("5% once")),
+        _losses(0.3, 0.9),
+        _losses(0.0, 0.6),
+        _bad_losses(1.5),
+    ),
+    "regression": Example(
+        Regression(reference=REFERENCE, tolerance=0.02, promise=PROMISE),
+        _losses(0.0, 1.0),
+        _losses(0.6, 1.4),
+        _bad_losses(-0.5),
+    ),
+    "canary": Example(_canary("worst_case"), _assigned(0.0, 0.05), _assigned(0.5, 0.05), BAD_ROWS),
+    "canary, missing alike": Example(
+        _canary("same_in_both_arms"), _assigned(0.0, 0.2), _assigned(0.5, 0.2), BAD_ROWS
+    ),
+    "shadow": Example(_shadow("worst_case"), _pairs(0.0, 0.05), _pairs(0.4, 0.05), BAD_PAIRS),
+    "shadow, missing alike": Example(
+        _shadow("same_in_both_arms"), _pairs(0.0, 0.2), _pairs(0.4, 0.2), BAD_PAIRS
+    ),
+    "shadow, clipped": Example(
+        Shadow(clip=0.25, roll_back_if_worse_by=0.02, promote_if_within=0.01),
+        _pairs(0.0),
+        _pairs(-0.4),
+        (Pairs(difference=np.array([0.0, np.inf])),),
+    ),
+}
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_judge_keeps_the_law(name: str, check: Callable[[Example], None]) -> None:
+    check(EXAMPLES[name])
+
+
+def test_every_judge_has_an_example() -> None:
+    public = [getattr(judges, name) for name in judges.__all__]
+    found = {
+        cls
+        for cls in public
+        if inspect.isclass(cls)
+        and hasattr(cls, "update")
+        and hasattr(cls, "start")
+        and cls is not judges.Engine
+    }
+    assert found == {type(example.judge) for example in EXAMPLES.values()}
+
+
+def test_public_names_are_sorted() -> None:
+    assert judges.__all__ == sorted(judges.__all__)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_checks_can_fail(check: Callable[[Example], None]) -> None:
+    forgetful = Example(_Forgetful(), *_example_parts())
+    with pytest.raises(AssertionError):
+        check(forgetful)
+
+
+def _example_parts() -> tuple[
+    Callable[[np.random.Generator, int], Array],
+    Callable[[np.random.Generator, int], Array],
+    tuple[Array, ...],
+]:
+    return _losses(0.0, 1.0), _losses(0.6, 1.4), _bad_losses()
+
+
+class _Forgetful:
+    """A judge that breaks every law: it counts batches, passes on no data, and forgets what it decided."""
+
+    def start(self) -> judges.Moments:
+        return judges.Moments(mean=float("nan"))
+
+    def update(self, state: judges.Moments, evidence: Array, /) -> tuple[judges.Moments, object]:
+        from lossloop.core.records import Verdict, VerdictKind
+
+        moved = judges.Moments(count=state.count + 1, mean=float("nan"))
+        crossed = len(evidence) - 1 if len(evidence) > 150 else None
+        return moved, Verdict(
+            kind=VerdictKind.HEALTHY,
+            evidence=float(len(evidence) - state.count),
+            threshold=1000.0,
+            count=state.count,
+            crossed_at=crossed,
+        )

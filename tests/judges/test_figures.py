@@ -1,0 +1,82 @@
+"""The figures of statistics.md, section 3, in short: within what a simulation of this size allows."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from benchmarks.judges import canary, false_alarms
+from lossloop.core.records import VerdictKind
+from lossloop.judges import Guardrail, Mode, block_means, parse
+
+PUBLISHED = {
+    "rate, A=2e5": (0.024, 2498, 577, 191),
+    "rate, A=1e6": (0.005, 3417, 727, 235),
+    "life, alpha=.05": (0.023, 3099, 779, 252),
+    "once, alpha=.05": (0.022, 3288, 1054, 477),
+}
+REPLICATIONS, DELAYS = 400, 100
+
+
+@pytest.mark.parametrize("detector", false_alarms.DETECTORS, ids=lambda detector: str(detector.mode))
+def test_false_alarms_and_delays(detector: false_alarms.Detector) -> None:
+    shares = false_alarms.chance_of_alarm(
+        lambda rng: false_alarms.bernoulli(rng, false_alarms.LIMIT),
+        detector,
+        replications=REPLICATIONS,
+        seed=[1],
+    )
+    delays = false_alarms.delays(
+        lambda rng: false_alarms.bernoulli(rng, false_alarms.LIMIT, 0.15),
+        detector,
+        replications=DELAYS,
+        seed=[2],
+    )
+    for name, share, delay in zip(detector.names, shares, delays, strict=True):
+        expected, _, to_15, _ = PUBLISHED[name]
+        allowed = 3.5 * math.sqrt(expected * (1 - expected) / REPLICATIONS)
+        assert share == pytest.approx(expected, abs=allowed)
+        assert delay == pytest.approx(to_15, rel=0.2)
+
+
+def test_a_rate_keeps_its_bound() -> None:
+    """At most T/A within the first T; A = 2000, T = 500."""
+    detector = false_alarms.Detector(("A=2000",), Mode.RATE, (2000.0,))
+    draw = false_alarms.bernoulli(np.random.default_rng(3), 0.1)
+    found = false_alarms.alarms(draw, 1000, 500, mode=detector.mode, thresholds=(2000.0,), limit=0.1)
+    assert np.isfinite(found).mean() < 0.25
+
+
+def test_a_canary_is_seldom_rolled_back_without_cause_and_soon_with_it() -> None:
+    rng = np.random.default_rng(4)
+    same = [canary.canary_rollout((0.5,), 0.0, rng) for _ in range(60)]
+    worse = [canary.canary_rollout((0.5,), 0.05, rng) for _ in range(60)]
+    assert sum(tests.roll_back.crossed is not None for tests in same) <= 5
+    assert sum(tests.promote.crossed is not None for tests in same) >= 54
+    waits = [tests.roll_back.crossed or math.inf for tests in worse]
+    assert np.median(waits) == pytest.approx(1443, rel=0.35)
+
+
+def test_a_shadow_is_far_faster() -> None:
+    rng = np.random.default_rng(5)
+    waits = [canary.shadow_rollout(0.05, rng).roll_back.crossed or math.inf for _ in range(60)]
+    assert np.median(waits) < 300
+
+
+def test_identical_losses_of_a_unit_alarm_by_row_and_not_by_block() -> None:
+    """Statistics.md 2h: 20 identical losses per unit gave 100% false alarms by row, none averaged."""
+    judge = Guardrail(limit=0.1, promise=parse("5% ever"))
+    rng = np.random.default_rng(6)
+    alarms = {"rows": 0, "blocks": 0}
+    for _ in range(40):
+        unit_losses = (rng.random(2000) < 0.1).astype(np.float64)
+        rows = np.repeat(unit_losses, 20)
+        units = np.repeat(np.arange(2000), 20)
+        averaged = block_means(rows, units // 10, units).mean
+        for name, losses in (("rows", rows), ("blocks", averaged)):
+            verdict = judge.update(judge.start(), losses)[1]
+            alarms[name] += verdict.kind is VerdictKind.ALARM
+    assert alarms["rows"] == 40
+    assert alarms["blocks"] <= 4

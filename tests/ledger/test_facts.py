@@ -1,0 +1,68 @@
+"""Facts as they stand in the log: anyone with Arrow can read them."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lossloop.core.clock import Micros, parse_time
+from lossloop.ledger import facts
+from lossloop.ledger.frames import Kind
+from tests.ledger.samples import features, outcome_frame, prediction_frame
+
+
+def test_predictions_say_whose_they_are_and_have_fixed_types() -> None:
+    batch = prediction_frame(["a"], model="flight-delay", features=features([{"hour": 7.0}])).batch
+    assert facts.model_of(batch) == "flight-delay"
+    assert {field.name: str(field.type) for field in batch.schema} == {
+        "id": "string", "version": "int32", "time": "timestamp[us, tz=UTC]", "unit": "string",
+        "role": "string", "propensity": "double", "y_pred": "double",
+        "shadow_version": "int32", "shadow_y_pred": "double",
+        "content": "binary", "features": "struct<hour: double>",
+    }  # fmt: skip
+
+
+def test_vectors_are_lists_and_their_shadow_too() -> None:
+    batch = prediction_frame(["a"], [[0.1, 0.9]]).batch
+    assert str(batch.schema.field("y_pred").type) == "list<item: double>"
+    assert batch.schema.field("shadow_y_pred").type == batch.schema.field("y_pred").type
+    assert "features" not in batch.schema.names
+
+
+def test_outcomes_hold_labels_and_what_is_known_to_be_missing() -> None:
+    batch = outcome_frame({"a": 1.0, "b": None}, times=[5, 6]).batch
+    assert facts.model_of(batch) == "m"
+    assert batch.column("y_true").to_pylist() == [1.0, None]
+    assert facts.micros(batch.column("time")).tolist() == [5, 6]
+
+
+@given(st.lists(st.integers(-(1 << 62), 1 << 62)))
+def test_times_are_exact(times: list[Micros]) -> None:
+    column = pa.array(times, pa.int64()).cast(facts.TIME)
+    assert facts.micros(column).tolist() == times
+
+
+def test_a_command_is_json_with_its_keys_in_order() -> None:
+    frame = facts.command("id-1", "promote", {"version": 2, "model": "m"}, now=9)
+    assert (frame.kind, frame.time) == (Kind.COMMAND, 9)
+    assert frame.batch.to_pylist() == [{"id": "id-1", "name": "promote", "body": '{"model":"m","version":2}'}]
+
+
+def test_a_tick_says_the_time_and_when_it_came() -> None:
+    moment = parse_time("2013-03-18T17:45:00Z")
+    frame = facts.tick(moment, now=3)
+    assert (frame.kind, frame.time) == (Kind.TICK, 3)
+    assert facts.micros(frame.batch.column("time")).tolist() == [moment]
+
+
+def test_decisions_are_ids_and_bodies() -> None:
+    frame = facts.decisions([("m/1", "{}"), ("m/2", "[]")], now=4)
+    assert (frame.kind, frame.time) == (Kind.DECISION, 4)
+    assert frame.batch.to_pylist() == [{"id": "m/1", "body": "{}"}, {"id": "m/2", "body": "[]"}]
+
+
+def test_columns_of_different_lengths_are_no_batch() -> None:
+    with pytest.raises(ValueError, match="not all the same length"):
+        prediction_frame(["a", "b"], [0.5])

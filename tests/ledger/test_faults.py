@@ -1,0 +1,88 @@
+"""Full disks and kill -9: what was acknowledged is there, what was refused is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from lossloop.ledger.segments import SegmentLog
+from tests.house.repository import ROOT
+from tests.ledger.samples import numbers
+from tests.ledger.writing import LIMIT, Report
+
+IN_A_NAMESPACE = ["unshare", "--map-root-user", "--mount"]
+
+
+def command(directory: Path, mode: str) -> list[str]:
+    return [sys.executable, "-m", "tests.ledger.writing", str(directory), mode]
+
+
+def report(arguments: list[str]) -> Report:
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return msgspec.json.decode(done.stdout, type=Report)
+
+
+def read_numbers(directory: Path) -> list[int]:
+    reader = SegmentLog(directory).reader()
+    found = numbers([entry.frame for entry in reader.read({})])
+    reader.close()
+    return found
+
+
+def can_mount(directory: Path) -> bool:
+    """Whether this machine lets us have a small file system of our own."""
+    mount = [*IN_A_NAMESPACE, "mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)]
+    try:
+        return subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
+
+
+def test_a_file_that_may_not_grow_refuses_and_the_next_takes_over(tmp_path: Path) -> None:
+    said = report(command(tmp_path, "limited"))
+    assert len(said.refused) >= 4, "the limit was never met"
+    assert said.acknowledged[-16:] == list(range(24, 40)), "once there is room, all is taken"
+    assert sorted(read_numbers(tmp_path)) == said.acknowledged
+    assert len(list(tmp_path.iterdir())) == len(said.messages) + 1
+    assert all(" bytes in " in message and message.endswith("free some space") for message in said.messages)
+
+
+def test_no_part_of_a_refused_append_stays_in_the_file(tmp_path: Path) -> None:
+    report(command(tmp_path, "limited"))
+    reader = SegmentLog(tmp_path).reader()
+    ends = {entry.position.segment: entry.position.offset for entry in reader.read({})}
+    reader.close()
+    assert {file.name: file.stat().st_size for file in tmp_path.iterdir()} == ends
+    assert min(ends.values()) <= LIMIT
+
+
+def test_a_full_disk_refuses_until_there_is_room(tmp_path: Path) -> None:
+    if not can_mount(tmp_path):
+        pytest.skip("this machine lets nobody mount")
+    said = report([*IN_A_NAMESPACE, *command(tmp_path, "full")])
+    assert len(said.acknowledged) > 100
+    assert len(said.refused) == 10
+    assert said.acknowledged[-1] > said.refused[-1], "once there is room, facts are taken again"
+    assert sorted(said.found) == said.acknowledged
+    assert said.files == 1, "refused appends left files behind"
+
+
+@pytest.mark.parametrize("after", [1, 50, 400])
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, after: int) -> None:
+    with subprocess.Popen(
+        command(tmp_path, "for-ever"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout is not None
+        said = [int(child.stdout.readline()) for _ in range(after)]
+        child.kill()
+        said += [int(line) for line in child.stdout.read().split("\n")[:-1]]
+    found = read_numbers(tmp_path)
+    assert len(said) >= after
+    assert found[: len(said)] == said
+    assert found == list(range(len(found))), "frames came in another order"
+    assert len(found) <= len(said) + 1, "only the last frame may be there without a word"
