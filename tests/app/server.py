@@ -22,7 +22,7 @@ from lossloop.app.up import Up, running
 from lossloop.registry import Feature, FeatureKind, Manifest
 from tests.app.desk import external, policy_text
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds that a test waits for what must happen."""
 FEATURES = (
     Feature(name="x"),
