@@ -60,8 +60,27 @@ class Frame:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """What a header whose checksum holds says of its frame."""
+
+    kind: int
+    flags: int
+    count: int
+    length: int
+    time: Micros
+
+    @property
+    def size(self) -> int:
+        """Bytes of the whole frame."""
+        return HEADER_SIZE + self.length
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Damage:
-    """Bytes that are not a frame although something follows them: a flipped bit or a foreign write."""
+    """Bytes that are not a frame although something follows them: a flipped bit or a foreign write.
+
+    `start` and `end` count from where reading began: from the segment's beginning where a log was read.
+    """
 
     start: int
     end: int
@@ -78,10 +97,7 @@ def encode(frame: Frame, seed: int) -> bytes:
     Raises:
         TooLarge: Its payload is over MAX_PAYLOAD; readers would take it for damage.
     """
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, frame.batch.schema) as writer:
-        writer.write_batch(frame.batch)
-    payload: bytes = sink.getvalue().to_pybytes()
+    payload = payload_of(frame.batch)
     if len(payload) > MAX_PAYLOAD:
         raise TooLarge(
             f"{len(payload)} bytes in one batch; at most {MAX_PAYLOAD} are taken: send it in parts"
@@ -89,6 +105,21 @@ def encode(frame: Frame, seed: int) -> bytes:
     rows, crc = frame.batch.num_rows, zlib.crc32(payload, seed)
     head = _HEAD.pack(MAGIC, frame.kind, 0, 0, rows, len(payload), frame.time, crc)
     return head + _CRC.pack(zlib.crc32(head, seed)) + payload
+
+
+def payload_of(batch: pa.RecordBatch) -> bytes:
+    """A batch as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    raw: bytes = sink.getvalue().to_pybytes()
+    return raw
+
+
+def batch_of(payload: bytes | memoryview) -> pa.RecordBatch:
+    """The batch of an Arrow IPC stream."""
+    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
+        return reader.read_next_batch()
 
 
 def decode(data: bytes | memoryview, seed: int) -> Iterator[tuple[int, Frame | Damage]]:
@@ -113,36 +144,41 @@ def is_whole(data: bytes | memoryview, seed: int) -> bool:
     return _end_at(memoryview(data), 0, seed) is not None
 
 
+def header_of(data: bytes | memoryview, seed: int) -> Header | None:
+    """The header that `data` begins with; None where its checksum does not hold."""
+    return _header_at(memoryview(data), 0, seed)
+
+
 def size_of(data: bytes | memoryview, seed: int) -> int | None:
     """How many bytes the frame takes whose header `data` begins with; None where that is no header."""
-    length = _length_at(memoryview(data), 0, seed)
-    return None if length is None else HEADER_SIZE + length
+    header = header_of(data, seed)
+    return None if header is None else header.size
 
 
 def _end_at(view: memoryview, start: int, seed: int) -> int | None:
     """Where the frame, or the damage, that begins at `start` ends; None where it is cut off."""
-    length = _length_at(view, start, seed)
-    if length is None:
+    header = _header_at(view, start, seed)
+    if header is None:
         return _next_header(view, start + 1, seed)
-    end = start + HEADER_SIZE + length
+    end = start + header.size
     return end if end <= len(view) else None
 
 
-def _length_at(view: memoryview, start: int, seed: int) -> int | None:
-    """The payload's length, by a header whose checksum holds; None where there is no such header."""
+def _header_at(view: memoryview, start: int, seed: int) -> Header | None:
     if start + HEADER_SIZE > len(view):
         return None
-    magic, _, _, _, _, length, _, _ = _HEAD.unpack_from(view, start)
+    magic, kind, flags, zero, count, length, time, _ = _HEAD.unpack_from(view, start)
     (crc,) = _CRC.unpack_from(view, start + _HEAD.size)
-    sound = magic == MAGIC and zlib.crc32(view[start : start + _HEAD.size], seed) == crc
-    return length if sound and length <= MAX_PAYLOAD else None
+    if magic != MAGIC or zlib.crc32(view[start : start + _HEAD.size], seed) != crc or length > MAX_PAYLOAD:
+        return None
+    return Header(kind=kind, flags=flags | zero << 8, count=count, length=length, time=time)
 
 
 def _next_header(view: memoryview, start: int, seed: int) -> int | None:
     raw = bytes(view[start:])
     at = raw.find(MAGIC)
     while at >= 0:
-        if _length_at(view, start + at, seed) is not None:
+        if _header_at(view, start + at, seed) is not None:
             return start + at
         at = raw.find(MAGIC, at + 1)
     return None
@@ -150,14 +186,19 @@ def _next_header(view: memoryview, start: int, seed: int) -> int | None:
 
 def _frame(view: memoryview, seed: int) -> Frame | None:
     """The frame that these bytes are, all of them; None where they are damaged."""
-    if _length_at(view, 0, seed) != len(view) - HEADER_SIZE:
+    header = _header_at(view, 0, seed)
+    if header is None or header.size != len(view):
         return None
-    _, kind, flags, zero, count, _, time, crc = _HEAD.unpack_from(view, 0)
     payload = view[HEADER_SIZE:]
-    if zlib.crc32(payload, seed) != crc:
+    if zlib.crc32(payload, seed) != _HEAD.unpack_from(view, 0)[-1]:
         return None
-    if flags or zero or kind not in _KINDS:
-        raise NewerFormat(f"the log holds a frame of kind {kind}, flags {flags}; install a newer lossloop")
-    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
-        batch = reader.read_next_batch()
-    return Frame(kind=Kind(kind), time=time, batch=batch) if batch.num_rows == count else None
+    if header.flags or header.kind not in _KINDS:
+        raise NewerFormat(
+            f"the log holds a frame of kind {header.kind}, flags {header.flags}; install a newer lossloop"
+        )
+    batch = batch_of(payload)
+    return (
+        Frame(kind=Kind(header.kind), time=header.time, batch=batch)
+        if batch.num_rows == header.count
+        else None
+    )
