@@ -22,10 +22,12 @@ from typing import IO, Any
 import msgspec
 import pyarrow as pa
 
+from lossloop.act.settings import read_settings
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, LossloopError
 from lossloop.core.records import Record
 from lossloop.ledger.history import labelled
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.segments import SegmentLog
 from lossloop.ledger.state import State
 from lossloop.registry import Artifacts, Feature, Manifest, Reference
@@ -130,7 +132,8 @@ def make(order: Order) -> Manifest:
     state = State(Path(order.state) / "state.db", read_only=True)
     reader = SegmentLog(Path(order.state) / "log").reader()
     try:
-        rows = labelled(reader, state, order.model, until=order.at, age=order.age)
+        keys = Keys(read_settings(Path(order.state) / "settings.yaml").secret)
+        rows = labelled(reader, state, keys, order.model, until=order.at, age=order.age)
     finally:
         reader.close()
         state.close()

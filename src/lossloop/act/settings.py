@@ -6,6 +6,7 @@ choosing nor send data to an address of their own choosing.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ class Settings(Record, frozen=True):
     """Mixed into the assignment of units to arms, so that two installations do not assign alike."""
     clock: str = "receipt"
     """``receipt``: time is when facts arrive. ``event``: a replay, time is what the events say."""
+
+    @property
+    def secret(self) -> bytes:
+        """What ids are hashed with; made of the salt, which nobody who sends ids knows."""
+        return hashlib.blake2b(self.salt.encode(), person=b"lossloop.keys", digest_size=32).digest()
 
 
 def read_settings(path: Path) -> Settings:

@@ -203,8 +203,7 @@ class Acting:
         """Pass over rows from before the rollout, which say nothing about it, unless a watch needs them."""
         lens = self.books.lens(self.model)
         if not any(map(lens.by_rows, lens.policy.watches.values())):
-            last = self.books.documents.get("clock", "last_prediction", int) or 0
-            cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self._last_seq, at=last)
+            cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self._last_seq)
             self.books.documents.put("cursor", self.model, cursor)
 
     def _dethrone_challenger(self, *, reason: str) -> None:

@@ -32,10 +32,9 @@ class WatchState(Record, frozen=True):
 
 
 class Cursor(Record, frozen=True):
-    """How far a model's predictions were judged: the last row, when it came, and the last block."""
+    """How far a model's predictions were judged: the last row and the last block."""
 
     seq: int = 0
-    at: Micros = 0
     block: int = -(1 << 62)
 
 
@@ -59,7 +58,10 @@ class Counts(Record, frozen=True):
 
     predictions: int = 0
     outcomes: int = 0
+    """Predictions that have, or had, an outcome."""
+    corrections: int = 0
     waiting: int = 0
+    """Outcomes that wait for their prediction now."""
     repeats: int = 0
     conflicts: int = 0
     decisions: int = 0

@@ -34,12 +34,15 @@ class Folding:
         self._clock = clock or SystemClock()
         settings = home.settings()
         self._loop = Loop(self._state, settings)
-        self._applier = Applier(home.log, self._state, self._fold, self._clock)
+        self._applier = Applier(home.log, self._state, self, self._clock)
         self._ticks = settings.clock == "receipt"
 
-    def _fold(self, frame: Frame) -> list[tuple[str, str]]:
-        made = self._loop.fold(frame)
+    def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
+        made = self._loop.fold(frame, segment=segment, start=start)
         return [(decision.id, msgspec.json.encode(decision).decode()) for decision in made]
+
+    def flush(self) -> None:
+        self._loop.flush()
 
     def append(self, frame: Frame) -> None:
         """Add a fact of the applier's own, such as a tick."""

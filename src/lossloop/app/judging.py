@@ -36,12 +36,14 @@ from lossloop.judges import (
     reference_of_blocks,
     refuse_per_row,
 )
-from lossloop.ledger.join import Floats, Rows
+from lossloop.ledger.columns import Floats
+from lossloop.ledger.table import ROLES, Rows
 from lossloop.losses import Loss
 from lossloop.registry import Version
 
 RiskJudge = Guardrail | Regression
 
+_CHAMPION = ROLES.index(Role.CHAMPION)
 MOST = 1e100
 """A loss beyond counts as this one: squares and sums of it are finite, and it alarms all the same."""
 
@@ -167,7 +169,7 @@ class Lens:
 
     def champion_rows(self, rows: Rows, champion: int) -> Rows:
         """The rows that the champion answered as champion."""
-        return pick(rows, (rows.version == champion) & (np.array(rows.role, dtype=object) == Role.CHAMPION))
+        return rows.pick((rows.version == champion) & (rows.role == _CHAMPION))
 
     def risk_of_rows(self, rows: Rows) -> Floats:
         """Losses for an alarm: an outcome that did not come counts as the least loss."""
@@ -227,7 +229,7 @@ class Lens:
 
     def pairs(self, rows: Rows, rollout: Rollout) -> Pairs | None:
         """Evidence of one block in shadow: the block's mean difference; None where there were no pairs."""
-        paired = pick(rows, (rows.shadow_version == rollout.challenger) & (rows.seq > rollout.first_seq))
+        paired = rows.pick((rows.shadow_version == rollout.challenger) & (rows.seq > rollout.first_seq))
         if not len(paired):
             return None
         labels = paired.labels_by(self.policy.labels.mature_after)
@@ -239,27 +241,6 @@ class Lens:
         worst = self.bound - self._floor
         least, most = fill_missing(found, -worst), fill_missing(found, worst)
         return Pairs(difference=np.array([np.nan]), least=_mean(least, paired), most=_mean(most, paired))
-
-
-def pick(rows: Rows, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Rows:
-    """The rows where `wanted` holds, in their order."""
-    if wanted.all():
-        return rows
-    where = np.flatnonzero(wanted)
-    return Rows(
-        seq=rows.seq[where],
-        version=rows.version[where],
-        role=[rows.role[int(i)] for i in where],
-        propensity=rows.propensity[where],
-        at=rows.at[where],
-        block=rows.block[where],
-        unit=[rows.unit[int(i)] for i in where],
-        y_pred=rows.y_pred[where],
-        shadow_version=rows.shadow_version[where],
-        shadow_y_pred=rows.shadow_y_pred[where],
-        y_true=rows.y_true[where],
-        labelled_at=rows.labelled_at[where],
-    )
 
 
 def no_data(verdict: Verdict, why: str) -> Verdict:
@@ -285,11 +266,16 @@ def _widened(y_pred: Any, columns: int) -> Any:
     return [[1.0 / columns] * columns for _ in y_pred] if isinstance(y_pred[0], list) else y_pred
 
 
-def _units(rows: Rows) -> list[str] | None:
-    """Whom each row is about; a row without a unit is its own."""
-    if all(unit is None for unit in rows.unit):
+def _units(rows: Rows) -> Int64 | None:
+    """Whom each row is about, numbered as they come; a row without a unit is its own.
+
+    Means are added up in the order of these numbers: it must not depend on how units are hashed.
+    """
+    if not rows.unit.any():
         return None
-    return [unit if unit is not None else f"\0{seq}" for unit, seq in zip(rows.unit, rows.seq, strict=True)]
+    who = np.where(rows.unit == 0, -rows.seq, rows.unit)
+    _, first, inverse = np.unique(who, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[inverse])
 
 
 def _mean(values: Floats, rows: Rows) -> Floats:
@@ -304,4 +290,4 @@ def _given(number: float | None) -> float:
     return number
 
 
-__all__ = ["Lens", "RiskJudge", "RiskState", "no_data", "pick"]
+__all__ = ["Lens", "RiskJudge", "RiskState", "no_data"]

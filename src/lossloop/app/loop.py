@@ -32,27 +32,47 @@ from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
 from lossloop.ledger.facts import micros, model_of
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.join import Rows, Taken, block_rows, matured, take_outcomes, take_predictions
-from lossloop.ledger.state import State
+from lossloop.ledger.join import Join, Taken
+from lossloop.ledger.keys import Keys
+from lossloop.ledger.places import Places
+from lossloop.ledger.store import Store
+from lossloop.ledger.table import Rows
+from lossloop.ledger.units import Units
 
 
 class Loop:
-    """Folds frames into a state; the caller's transaction makes each fold whole or nothing."""
+    """Folds frames into a store; the caller's transaction makes each fold whole or nothing.
 
-    def __init__(self, state: State, settings: Settings) -> None:
-        self._state = state
+    Predictions are kept in memory as well: after an error in a fold, make another loop.
+    """
+
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
         self._settings = settings
-        self.books = Books(state)
+        self._keys = Keys(settings.secret)
+        self._joins: dict[str, Join] = {}
+        self._places: dict[str, Places] = {}
+        self._units: dict[str, Units] = {}
+        self.books = Books(store)
 
-    def fold(self, frame: Frame) -> list[Decision]:
-        """Fold one frame and return what was decided because of it."""
+    def fold(self, frame: Frame, *, segment: str = "", start: int = 0) -> list[Decision]:
+        """Fold one frame, which begins behind `start` in a segment; return what was decided because of it."""
         now = self._move_clock(frame)
         decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
         if frame.kind is Kind.COMMAND:
             decided += obey(frame, self.books, self._acting, now=now)
         elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
-            self._take(frame, now)
+            self._take(frame, now, segment=segment, start=start)
         return decided
+
+    def flush(self) -> None:
+        """Write what was only kept in memory; the transaction is about to commit."""
+        for join in self._joins.values():
+            join.flush()
+        for places in self._places.values():
+            places.flush()
+        for units in self._units.values():
+            units.flush()
 
     # 1. Time.
 
@@ -83,7 +103,7 @@ class Loop:
         lens, rollout = self.books.lens(model), self._running_rollout(model)
         if rollout is not None and not rollout.told and propose(rollout, None, now=now):
             return True
-        if self._judges_rows(lens, rollout) and len(self._ripe(model, lens, now, most=1)):
+        if self._judges_rows(lens, rollout) and self._ripe(model, lens, now, most=1):
             return True
         return next(self._closed_blocks(model, lens, now), None) is not None
 
@@ -106,9 +126,9 @@ class Loop:
         rows = self._ripe(acting.model, lens, acting.now)
         if not len(rows):
             return
-        self._pass(acting.model, seq=int(rows.seq[-1]), at=int(rows.at[-1]))
+        self._pass(acting.model, seq=int(rows.seq[-1]))
         if rollout is not None and rollout.stage is Stage.CANARY:
-            judge_canary(acting, self._state, lens, rollout, rows)
+            judge_canary(acting, self._judged_units(rollout), lens, rollout, rows)
         for name, watch in lens.policy.watches.items():
             if lens.by_rows(watch):
                 judge_watch(acting, lens, name, rows, None)
@@ -120,23 +140,20 @@ class Loop:
 
     def _ripe(self, model: str, lens: Lens, now: Micros, most: int = 100_000) -> Rows:
         """Rows that have reached their judging age and were not judged as rows yet."""
-        cursor, age = self.books.cursor(model), lens.policy.labels.mature_after
-        return matured(
-            self._state, model=model, after=cursor.seq, since=cursor.at, until=now - age, most=most
-        )
+        age = lens.policy.labels.mature_after
+        return self._join(model).table.matured(after=self.books.cursor(model).seq, until=now - age, most=most)
 
     def _closed_blocks(self, model: str, lens: Lens, now: Micros) -> Iterator[Block]:
         """Blocks of which every prediction has reached its judging age, oldest first."""
         while True:
-            found = self._state.row("first_block_after", model, self.books.cursor(model).block)
-            block = None if found is None else found[0]
+            block = self._join(model).table.first_block_after(self.books.cursor(model).block)
             if block is None or lens.policy.calendar.end(block) + lens.policy.labels.mature_after > now:
                 return
             yield block
             self._pass(model, block=block)
 
     def _judge_block(self, acting: Acting, lens: Lens, block: Block) -> None:
-        rows = block_rows(self._state, model=acting.model, block=block)
+        rows = self._join(acting.model).table.block(block)
         for name, watch in lens.policy.watches.items():
             if not lens.by_rows(watch):
                 judge_watch(acting, lens, name, rows, block)
@@ -146,20 +163,16 @@ class Loop:
 
     # 4. The frame's facts.
 
-    def _take(self, frame: Frame, now: Micros) -> None:
+    def _take(self, frame: Frame, now: Micros, *, segment: str, start: int) -> None:
         model = model_of(frame.batch)
         if model not in self.books.models() or not frame.batch.num_rows:
             return  # the servers refuse such facts; one from elsewhere must not stop the loop
-        lens, at = self.books.lens(model), self._arrival(frame, now)
+        lens, at, join = self.books.lens(model), self._arrival(frame, now), self._join(model)
         if frame.kind is Kind.PREDICTION:
-            last = self.books.documents.get("clock", "last_prediction", int) or 0
-            at = np.maximum.accumulate(np.maximum(at, last))
-            self.books.documents.put("clock", "last_prediction", int(at[-1]))
-            taken = take_predictions(
-                self._state, frame.batch, model=model, at=at, calendar=lens.policy.calendar
-            )
+            self._places_of(model).note(len(join.table), segment, start)
+            taken = join.take_predictions(frame.batch, at=at, calendar=lens.policy.calendar)
         else:
-            taken = take_outcomes(self._state, frame.batch, model=model, at=at)
+            taken = join.take_outcomes(frame.batch, at=at, age=lens.policy.labels.mature_after)
         self._count(model, taken)
         show(self.books.documents, model, lens, taken)
 
@@ -171,15 +184,34 @@ class Loop:
 
     def _count(self, model: str, taken: Taken) -> None:
         self.books.add_counts(
-            model, predictions=taken.predictions, outcomes=taken.outcomes, waiting=taken.waiting,
-            repeats=taken.repeats, conflicts=len(taken.conflicts),
+            model, predictions=taken.predictions, outcomes=taken.outcomes, corrections=taken.corrections,
+            waiting=taken.waiting, repeats=taken.repeats, conflicts=taken.conflicts,
         )  # fmt: skip
 
     # What the steps share.
 
     def _acting(self, model: str, now: Micros) -> Acting:
-        last = self._state.row("last_seq")
-        return Acting(self.books, model, now=now, last_seq=last[0] if last else 0, salt=self._settings.salt)
+        last = len(self._join(model).table)
+        return Acting(self.books, model, now=now, last_seq=last, salt=self._settings.salt)
+
+    def _join(self, model: str) -> Join:
+        if model not in self._joins:
+            self._joins[model] = Join(self._store, model, self._keys)
+        return self._joins[model]
+
+    def _places_of(self, model: str) -> Places:
+        if model not in self._places:
+            self._places[model] = Places(self._store, model)
+        return self._places[model]
+
+    def _judged_units(self, rollout: Rollout) -> Units:
+        """The units that a rollout has judged; those of an older one are not asked for again."""
+        name = f"{rollout.model}/{rollout.id}"
+        if name not in self._units:
+            for other in [each for each in self._units if each.startswith(f"{rollout.model}/")]:
+                self._units.pop(other).flush()
+            self._units[name] = Units(self._store, name)
+        return self._units[name]
 
     def _running_rollout(self, model: str) -> Rollout | None:
         rollout = self.books.rollout(model)

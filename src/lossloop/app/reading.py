@@ -12,7 +12,11 @@ from lossloop.app.showing import shown
 from lossloop.core.clock import format_time
 from lossloop.core.records import Decision, Verdict
 from lossloop.ledger.applier import DAMAGE
+from lossloop.ledger.base import LogReader
+from lossloop.ledger.keys import Keys
+from lossloop.ledger.lookup import find
 from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
 
 
@@ -74,17 +78,16 @@ def _plain_verdict(verdict: Verdict) -> dict[str, Any]:
     return {**msgspec.structs.asdict(verdict), "kind": str(verdict.kind), "effect": effect}
 
 
-def prediction(state: State, model: str, id: str) -> dict[str, Any] | None:
+def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) -> dict[str, Any] | None:
     """One prediction and its outcome; None where the loop has not folded it."""
-    row = state.row("find_prediction", model, id)
-    if row is None:
+    found = find(store, log, keys, model, id)
+    if found is None:
         return None
-    _, version, role, propensity, time, _, unit, y_pred, _, y_true, labelled_at, _ = row
     return {
-        "model": model, "id": id, "version": version, "role": role, "propensity": propensity,
-        "time": format_time(time), "unit": unit, "y_true": y_true,
-        "y_pred": msgspec.json.decode(y_pred) if isinstance(y_pred, str) else y_pred,
-        "outcome_time": None if labelled_at is None else format_time(labelled_at),
+        "model": model, "id": id, "version": found.version, "role": found.role,
+        "propensity": found.propensity, "time": format_time(found.time), "unit": found.sent.get("unit"),
+        "y_pred": found.y_pred, "y_true": found.y_true,
+        "outcome_time": None if found.labelled_at is None else format_time(found.labelled_at),
     }  # fmt: skip
 
 

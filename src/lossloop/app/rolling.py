@@ -7,20 +7,20 @@ import numpy as np
 from lossloop.act.rollout import Rollout, certify, count_blocks, count_outcomes, propose
 from lossloop.app.acting import Acting
 from lossloop.app.books import Point
-from lossloop.app.judging import Lens, pick
+from lossloop.app.judging import Lens
 from lossloop.core.records import Verdict, VerdictKind
 from lossloop.judges import CanaryState, Comparison, Difference
-from lossloop.ledger.join import Rows
-from lossloop.ledger.state import State
+from lossloop.ledger.table import Rows
+from lossloop.ledger.units import Units
 from lossloop.registry import versions
 
 LEAST_PROPENSITY = 1e-6
 """Rows that had a smaller chance to go to either arm are no evidence: one would outweigh all others."""
 
 
-def judge_canary(acting: Acting, state: State, lens: Lens, rollout: Rollout, rows: Rows) -> None:
+def judge_canary(acting: Acting, units: Units, lens: Lens, rollout: Rollout, rows: Rows) -> None:
     """Judge rows that could have gone to either arm, in prediction order."""
-    fresh = _first_of_their_units(state, rollout, rows)
+    fresh = _first_of_their_units(units, rollout, rows)
     if not len(fresh):
         return
     judge = lens.canary(rollout.plan, _centre(acting, rollout))
@@ -28,7 +28,7 @@ def judge_canary(acting: Acting, state: State, lens: Lens, rollout: Rollout, row
     judged = documents.get("canary", acting.model, CanaryState) or judge.start()
     judged, comparison = judge.update(judged, lens.assigned(fresh, rollout))
     documents.put("canary", acting.model, judged)
-    theirs = pick(fresh, fresh.version == rollout.challenger)
+    theirs = fresh.pick(fresh.version == rollout.challenger)
     rollout = count_outcomes(rollout, lens.labelled(theirs))
     _compared(acting, rollout, comparison, rows=len(fresh), labelled=lens.labelled(fresh))
 
@@ -63,14 +63,12 @@ def _centre(acting: Acting, rollout: Rollout) -> float | None:
     return None if reference is None else reference.mean
 
 
-def _first_of_their_units(state: State, rollout: Rollout, rows: Rows) -> Rows:
+def _first_of_their_units(units: Units, rollout: Rollout, rows: Rows) -> Rows:
     """Rows that were assigned at random: the first of each unit, since its later ones are not drawn again."""
     arms = np.isin(rows.version, (rollout.champion, rollout.challenger))
     either = (rows.propensity >= LEAST_PROPENSITY) & (rows.propensity <= 1 - LEAST_PROPENSITY)
-    drawn = pick(rows, arms & (rows.seq > rollout.first_seq) & either)
-    key = f"{rollout.model}/{rollout.id}"
-    fresh = [unit is None or bool(state.rows("judge_unit", key, unit)) for unit in drawn.unit]
-    return pick(drawn, np.array(fresh, dtype=bool))
+    drawn = rows.pick(arms & (rows.seq > rollout.first_seq) & either)
+    return drawn.pick(units.first(drawn.unit))
 
 
 def _compared(

@@ -11,6 +11,7 @@ from lossloop.app.books import Books
 from lossloop.app.follower import Follower
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, SystemClock
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.segments import SegmentReader
 from lossloop.ledger.state import State
 from lossloop.serve.fleet import Fleet
@@ -24,6 +25,7 @@ class Running:
 
     state: State
     log: SegmentReader
+    keys: Keys
     books: Books
     service: Service
     recorder: Recorder
@@ -60,6 +62,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
     return Running(
         state=state,
         log=home.log.reader(),
+        keys=Keys(settings.secret),
         books=Books(state),
         service=service,
         recorder=recorder,

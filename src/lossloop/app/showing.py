@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import msgspec
 import numpy as np
 
 from lossloop.app.judging import Lens
-from lossloop.core.calendar import Block
+from lossloop.core.calendar import Block, Int64
 from lossloop.core.documents import Documents
 from lossloop.core.records import Record
-from lossloop.ledger.join import Change, Taken, numbers
+from lossloop.ledger.columns import Floats
+from lossloop.ledger.join import Taken
+from lossloop.ledger.table import ROLES
 from lossloop.summaries import Digest, Scale
 
 Place = tuple[int, str, Block]
@@ -36,18 +38,36 @@ def shown(documents: Documents, model: str) -> list[Shown]:
 
 def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
     """Add new predictions and outcomes; a correction takes the old loss away and adds the new one."""
-    arrived = Counter(taken.arrived)
-    changed: dict[Place, list[Change]] = {}
-    for change in taken.changes:
-        changed.setdefault((change.version, change.role, change.block), []).append(change)
+    arrived = Counter[Place]()
+    for version, role, block in taken.arrived:
+        for place, rows in _by_place(version, role, block):
+            arrived[place] += len(rows)
+    changed: dict[Place, list[tuple[Floats, Floats]]] = {}
+    for changes in taken.changes:
+        added, gone = lens.scores(changes.after, changes.y_pred), lens.scores(changes.before, changes.y_pred)
+        for place, rows in _by_place(changes.version, changes.role, changes.block):
+            changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
         key = f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
         before = documents.get("summary", key, Shown) or _empty(place, lens)
-        losses = _corrected(before.losses, lens, changed.get(place, ()))
+        losses = before.losses
+        for added, gone in changed.get(place, ()):
+            losses = _corrected(losses, added, gone)
         after = msgspec.structs.replace(
             before, predictions=before.predictions + arrived[place], losses=losses
         )
         documents.put("summary", key, after)
+
+
+def _by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:
+    """Which rows belong to each place; most batches have but one."""
+    every = np.arange(len(version))
+    for number in np.unique(version).tolist():
+        mine = every[version == number]
+        for code in np.unique(role[mine]).tolist():
+            ours = mine[role[mine] == code]
+            for day in np.unique(block[ours]).tolist():
+                yield (number, ROLES[code], day), ours[block[ours] == day]
 
 
 def _empty(place: Place, lens: Lens) -> Shown:
@@ -57,12 +77,7 @@ def _empty(place: Place, lens: Lens) -> Shown:
     return Shown(version=place[0], role=place[1], block=place[2], losses=Digest(scale=scale))
 
 
-def _corrected(digest: Digest, lens: Lens, changes: Sequence[Change]) -> Digest:
-    if not changes:
-        return digest
-    y_pred = numbers([change.y_pred for change in changes])
-    added = lens.scores(np.array([change.after for change in changes], dtype=np.float64), y_pred)
-    taken = lens.scores(np.array([change.before for change in changes], dtype=np.float64), y_pred)
+def _corrected(digest: Digest, added: Floats, gone: Floats) -> Digest:
     digest = digest.add(added[~np.isnan(added)])
-    gone = taken[~np.isnan(taken)]
+    gone = gone[~np.isnan(gone)]
     return digest.minus(Digest(scale=digest.scale).add(gone)) if len(gone) else digest

@@ -8,11 +8,12 @@ import numpy as np
 from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
 from lossloop.app.books import Crowned, Point, WatchState
-from lossloop.app.judging import Lens, RiskJudge, no_data, pick
+from lossloop.app.judging import Lens, RiskJudge, no_data
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict, VerdictKind
-from lossloop.ledger.join import Floats, Rows
+from lossloop.ledger.columns import Floats
+from lossloop.ledger.table import Rows
 from lossloop.registry import PREVIOUS, versions
 
 
@@ -22,7 +23,7 @@ def judge_watch(acting: Acting, lens: Lens, name: str, rows: Rows, block: Block 
     if crowned is None:
         return
     mine = lens.champion_rows(rows, crowned.version)
-    mine = pick(mine, mine.seq > crowned.seq)
+    mine = mine.pick(mine.seq > crowned.seq)
     if not len(mine):
         return
     try:

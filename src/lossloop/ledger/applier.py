@@ -9,44 +9,61 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from lossloop.core.clock import Clock
 from lossloop.core.errors import InUse
-from lossloop.ledger.base import Entry
+from lossloop.ledger.base import Entry, Log
 from lossloop.ledger.facts import decisions
 from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.segments import READ_AT_ONCE, SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.segments import READ_AT_ONCE
+from lossloop.ledger.store import Store
 
 DAMAGE = "damage"
 """Documents of bytes of the log that are no frame and were passed over: how many, by where they end."""
 
-Fold = Callable[[Frame], list[tuple[str, str]]]
-"""Folds a frame into the state and returns the decisions made: their ids and their JSON."""
+
+class Fold(Protocol):
+    """What is made of facts; it may keep in memory what it will write when it is asked to."""
+
+    def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
+        """Fold a frame that begins behind `start` in a segment; return the decisions: their ids and JSON."""
+        ...
+
+    def flush(self) -> None:
+        """Write to the store what was only kept in memory; its transaction is about to commit."""
+        ...
 
 
 class Applier:
-    """Reads, folds, commits. Hold it under `applier_lock`."""
+    """Reads, folds, commits. Hold it under `applier_lock`; after an error in `step`, begin anew."""
 
-    def __init__(self, log: SegmentLog, state: State, fold: Fold, clock: Clock) -> None:
+    def __init__(self, log: Log, store: Store, fold: Fold, clock: Clock) -> None:
         self._reader = log.reader()
         self._writer = log.writer()
-        self._state = state
+        self._store = store
         self._fold = fold
         self._clock = clock
+        self._offsets: dict[str, int] | None = None
 
     def step(self) -> int:
         """Fold what is new and commit it; return how many frames that was."""
-        entries = list(self._reader.read(self._state.offsets(), most=READ_AT_ONCE))
+        if self._offsets is None:
+            self._offsets = dict(self._store.offsets())
+        entries = list(self._reader.read(self._offsets, most=READ_AT_ONCE))
         if not entries:
             return 0
-        with self._state.transaction():
-            decided = [decision for entry in entries for decision in self._apply(entry)]
+        offsets, self._offsets = self._offsets, None
+        with self._store.transaction():
+            decided = [decision for entry in entries for decision in self._apply(entry, offsets)]
+            self._fold.flush()
+            for segment in sorted({entry.position.segment for entry in entries}):
+                self._store.put_offset(segment, offsets[segment])
             if decided:
                 self._writer.append([decisions(decided, now=self._clock.now())])
             self._reader.sync(sorted({entry.position.segment for entry in entries}))
+        self._offsets = offsets
         return len(entries)
 
     def append(self, frame: Frame) -> None:
@@ -57,13 +74,16 @@ class Applier:
         self._reader.close()
         self._writer.close()
 
-    def _apply(self, entry: Entry) -> list[tuple[str, str]]:
-        self._state.run("put_offset", entry.position.segment, entry.position.offset)
+    def _apply(self, entry: Entry, offsets: dict[str, int]) -> list[tuple[str, str]]:
+        where = entry.position
+        start = offsets.get(where.segment, 0)
+        offsets[where.segment] = where.offset
         if isinstance(entry.frame, Damage):
-            where, size = entry.position, entry.frame.end - entry.frame.start
-            self._state.put(DAMAGE, f"{where.segment}:{where.offset}", size)
+            self._store.put(DAMAGE, f"{where.segment}:{where.offset}", entry.frame.end - entry.frame.start)
             return []
-        return [] if entry.frame.kind is Kind.DECISION else self._fold(entry.frame)
+        if entry.frame.kind is Kind.DECISION:
+            return []
+        return self._fold.fold(entry.frame, segment=where.segment, start=start)
 
 
 class ApplierLock:

@@ -82,6 +82,14 @@ class LogReader(Protocol):
         """
         ...
 
+    def behind(self, after: Offsets) -> bool:
+        """Whether a whole frame lies behind `after`."""
+        ...
+
+    def sync(self, segments: Sequence[str]) -> None:
+        """Make sure that what was read of these segments is durable, before anything derived from it is."""
+        ...
+
     def close(self) -> None:
         """Give back what the reader holds; closing twice is harmless."""
         ...

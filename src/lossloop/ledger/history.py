@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
+from lossloop.core.records import Role
 from lossloop.ledger.base import LogReader, Offsets
 from lossloop.ledger.facts import TIME, model_of
 from lossloop.ledger.frames import Damage, Kind
-from lossloop.ledger.state import State
+from lossloop.ledger.keys import Keys
+from lossloop.ledger.store import Store
+from lossloop.ledger.table import Table
 
 _KEPT = ("id", "time", "unit", "version", "role", "y_pred")
 _OURS = {*_KEPT, "y_true", "features"}
 
 
-def labelled(reader: LogReader, state: State, model: str, *, until: Micros, age: Micros) -> pa.Table:
+def labelled(
+    reader: LogReader, store: Store, keys: Keys, model: str, *, until: Micros, age: Micros
+) -> pa.Table:
     """Predictions that had reached `age` by `until` and had their outcome by then, in the order of the log.
 
     Columns: id, time, unit, version, role, y_pred, y_true, and one per feature, which is called
@@ -26,18 +32,27 @@ def labelled(reader: LogReader, state: State, model: str, *, until: Micros, age:
     Raises:
         InputError: There is no such prediction.
     """
-    known = {
-        id: y_true
-        for id, y_true, at, labelled_at in state.rows("labels_of", model)
-        if at + age <= until and labelled_at <= until
-    }
-    asked = _predictions(reader, model)
-    if asked is None or not known:
+    asked, table = predicted(reader, model), Table(store, model)
+    rows = table.find(*keys.of(asked["id"].combine_chunks())) if len(asked) else np.empty(0, np.int64)
+    there = rows >= 0
+    known = np.zeros(len(rows), dtype=bool)
+    known[there] = (table.values("at", rows[there]) + age <= until) & (
+        table.values("labelled_at", rows[there]) <= until
+    )
+    y_true = table.values("y_true", rows[known])
+    come = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
+    if not come.any():
         raise InputError(f"{model} has no predictions with an outcome yet")
-    firsts = _first_of_each(asked)
-    found = pc.index_in(firsts["id"], value_set=pa.array(known, pa.string()))
-    labels = pa.array(known.values(), pa.float64()).take(found.combine_chunks())
-    return firsts.append_column("y_true", labels).filter(pc.is_valid(found))
+    labels = pa.array(y_true[come]) if y_true.ndim == 1 else pa.array(list(y_true[come]))
+    return asked.take(np.flatnonzero(known)[come]).append_column("y_true", labels)
+
+
+def predicted(reader: LogReader, model: str) -> pa.Table:
+    """A model's predictions as the log holds them, each id once; the columns of `labelled` less `y_true`."""
+    asked = _predictions(reader, model)
+    if asked is None:
+        return pa.table({name: pa.array([], pa.string()) for name in _KEPT})
+    return _first_of_each(asked)
 
 
 def _predictions(reader: LogReader, model: str) -> pa.Table | None:
@@ -57,7 +72,8 @@ def _predictions(reader: LogReader, model: str) -> pa.Table | None:
 
 
 def _flat(batch: pa.RecordBatch) -> pa.Table:
-    columns = {name: batch.column(name) for name in _KEPT}
+    names = set(batch.schema.names)
+    columns = {name: batch.column(name) if name in names else _said_nothing(name, batch) for name in _KEPT}
     columns["time"] = columns["time"].cast(TIME)
     features = batch.column("features") if "features" in batch.schema.names else None
     if features is not None and pa.types.is_struct(features.type):
@@ -66,6 +82,12 @@ def _flat(batch: pa.RecordBatch) -> pa.Table:
     elif features is not None:
         columns["features"] = features
     return pa.table(columns)
+
+
+def _said_nothing(name: str, batch: pa.RecordBatch) -> pa.Array:
+    """What a column means that another system did not send."""
+    value = Role.CHAMPION if name == "role" else None
+    return pa.array([value] * batch.num_rows, pa.string())
 
 
 def _first_of_each(table: pa.Table) -> pa.Table:

@@ -1,213 +1,267 @@
-"""The join: predictions and outcomes meet by (model, id), in either order, any number of times."""
+"""The join: predictions and outcomes meet by id, in either order, any number of times, a batch at a time.
+
+What was received is always accounted for: rows of predictions are new, repeats or conflicts; rows of outcomes
+gave a prediction its outcome, corrected one, repeated one, or wait for their prediction.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lossloop.core.calendar import Block, Calendar, Int64
+from lossloop.core.calendar import Calendar
 from lossloop.core.clock import Micros
+from lossloop.ledger.columns import NEVER, Array, Floats, Int64, numbers, widened
 from lossloop.ledger.facts import micros
-from lossloop.ledger.state import Row, State
+from lossloop.ledger.keys import Keys, UInt64
+from lossloop.ledger.store import Store
+from lossloop.ledger.table import ROLES, Table
+from lossloop.ledger.waiting import Waiting
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Places = tuple[Int64, Array, Int64]
+"""Versions, roles (places in ROLES) and blocks of rows."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
-    """Predictions by column, in prediction order. Arrays of n; `y_pred` (n,) or (n, classes)."""
+class Changes:
+    """Predictions whose outcome came or was corrected, by column; NaN for no outcome. Arrays of n."""
 
-    seq: Int64
     version: Int64
-    role: Sequence[str]
-    propensity: Floats
-    at: Int64
+    role: Array
     block: Int64
-    unit: Sequence[str | None]
     y_pred: Floats
-    shadow_version: Int64
-    """0 where there was no shadow."""
-    shadow_y_pred: Floats
-    """NaN where there was no shadow."""
-    y_true: Floats
-    """NaN where there is no outcome."""
-    labelled_at: Int64
+    before: Floats
+    after: Floats
 
     def __len__(self) -> int:
-        return len(self.seq)
-
-    def labels_by(self, age: Micros) -> Floats:
-        """y_true as it was known when each prediction had this age; NaN where it was not."""
-        return np.where(self.labelled_at <= self.at + age, self.y_true, np.nan)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Change:
-    """A prediction whose outcome came or was corrected; None for no outcome."""
-
-    version: int
-    role: str
-    block: Block
-    y_pred: float | list[float]
-    before: float | None
-    after: float | None
+        return len(self.version)
 
 
 @dataclass(kw_only=True, slots=True)
 class Taken:
-    """What a batch of facts did to the state."""
+    """What a batch of facts did."""
 
     predictions: int = 0
     outcomes: int = 0
+    """Predictions that got their first outcome."""
+    corrections: int = 0
     waiting: int = 0
+    """Outcomes that began to wait for their prediction, less those that need not wait any more."""
     repeats: int = 0
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: int = 0
     """Ids that came again with other content; the first one stands."""
-    arrived: list[tuple[int, str, Block]] = field(default_factory=list)
-    """(version, role, block) of each new prediction."""
-    changes: list[Change] = field(default_factory=list)
+    arrived: list[Places] = field(default_factory=list)
+    changes: list[Changes] = field(default_factory=list)
 
 
-def take_predictions(
-    state: State, batch: pa.RecordBatch, *, model: str, at: Int64, calendar: Calendar
-) -> Taken:
-    """Insert new predictions and join the outcomes that waited for them."""
-    taken = Taken()
-    blocks = calendar.blocks(at)
-    for row in _insertable(batch, model, at, blocks):
-        if state.run("insert_prediction", *row):
-            taken.predictions += 1
-            taken.arrived.append((row[2], row[3], row[7]))
-            _join_waiting(state, model, row[1], taken)
-        else:
-            _repeat(state, row, taken)
-    return taken
+class Join:
+    """One model's predictions and the outcomes that wait for one.
+
+    Args:
+        store: Where both are kept.
+        model: Whose they are.
+        keys: How ids become numbers.
+    """
+
+    def __init__(self, store: Store, model: str, keys: Keys) -> None:
+        self.table = Table(store, model)
+        self._keys = keys
+        self._waiting = Waiting(store, model, self.table)
+
+    def flush(self) -> None:
+        """Write what changed to the store; call it inside a transaction."""
+        self.table.flush()
+        self._waiting.flush()
+
+    def find(self, id: str) -> int | None:
+        """The row of a prediction, counted from 0; None where it is not known."""
+        row = int(self.table.find(*self._keys.of(pa.array([id], pa.string())))[0])
+        return None if row < 0 else row
+
+    # Predictions.
+
+    def take_predictions(self, batch: pa.RecordBatch, *, at: Int64, calendar: Calendar) -> Taken:
+        """Add new predictions and give them the outcomes that waited for them.
+
+        Args:
+            batch: As facts.predictions makes it.
+            at: When each row came, by the clock that judges; made to never go back. Shape (n,).
+            calendar: Cuts time into blocks.
+        """
+        taken, rows = Taken(), self._columns(batch)
+        rows["at"] = np.maximum.accumulate(np.maximum(at, self.table.last_at))
+        known = self.table.find(rows["key_high"], rows["key_low"])
+        fresh = _firsts(rows["key_low"], known < 0)
+        again = np.ones(len(known), dtype=bool)
+        again[fresh] = False
+        start = len(self.table)
+        if len(fresh):
+            added = {name: column[fresh] for name, column in rows.items()}
+            added["block"] = self._blocks(added["at"], calendar)
+            self.table.append(added)
+            taken.predictions = len(fresh)
+            taken.arrived.append((added["version"], added["role"], added["block"]))
+            self._end_waiting(np.arange(start, len(self.table)), added, taken)
+        if again.any():
+            self._count_again(rows, np.flatnonzero(again), taken)
+        return taken
+
+    def _columns(self, batch: pa.RecordBatch) -> dict[str, Array]:
+        """A batch as columns of a table; what another system did not say has its default."""
+        there = set(batch.schema.names)
+        count = batch.num_rows
+        high, low = self._keys.of(batch.column("id"))
+        rows: dict[str, Array] = {
+            "key_high": high,
+            "key_low": low,
+            "version": _whole(batch.column("version")),
+            "time": micros(batch.column("time")),
+            "y_pred": numbers(batch.column("y_pred")),
+            "role": _roles(batch.column("role")) if "role" in there else np.zeros(count, np.int8),
+            "unit": self._keys.units(batch.column("unit")) if "unit" in there else np.zeros(count, np.int64),
+        }
+        if "propensity" in there:
+            rows["propensity"] = numbers(batch.column("propensity"))
+        if "shadow_version" in there and batch.column("shadow_version").null_count < count:
+            rows["shadow_version"] = _whole(batch.column("shadow_version"))
+            rows["shadow_y_pred"] = numbers(batch.column("shadow_y_pred"))
+        rows["content"] = _contents(batch, rows)
+        return rows
+
+    def _blocks(self, at: Int64, calendar: Calendar) -> Int64:
+        """The block of each row; it never goes back, also where clocks do or the policy's blocks change."""
+        last = self.table.last_block
+        blocks = calendar.blocks(at)
+        return np.maximum.accumulate(blocks if last is None else np.maximum(blocks, last))
+
+    def _count_again(self, rows: Mapping[str, Array], places: Int64, taken: Taken) -> None:
+        first = self.table.find(rows["key_high"][places], rows["key_low"][places])
+        same = self.table.values("content", first) == rows["content"][places]
+        taken.repeats += int(np.count_nonzero(same))
+        taken.conflicts += int(np.count_nonzero(~same))
+
+    def _end_waiting(self, rows: Int64, added: Mapping[str, Array], taken: Taken) -> None:
+        places, y_true, moments = self._waiting.take(added["key_high"], added["key_low"])
+        if len(places):
+            taken.waiting -= len(places)
+            self._label(rows[places], y_true, moments, taken, age=None)
+
+    # Outcomes.
+
+    def take_outcomes(self, batch: pa.RecordBatch, *, at: Int64, age: Micros) -> Taken:
+        """Give predictions their outcomes; those whose prediction is not there yet wait for it.
+
+        Args:
+            batch: As facts.outcomes makes it.
+            at: When each outcome came, by the clock that judges. Shape (n,).
+            age: The judging age: a correction that comes later is shown, and never judged.
+        """
+        taken, y_true = Taken(), numbers(batch.column("y_true"))
+        high, low = self._keys.of(batch.column("id"))
+        left = np.arange(batch.num_rows)
+        while len(left):  # an id that comes twice in a batch is taken twice, in order
+            now = _firsts(low[left], np.ones(len(left), dtype=bool))
+            here = left[now]
+            rows = self.table.find(high[here], low[here])
+            there = rows >= 0
+            if there.any():
+                self._label(rows[there], y_true[here[there]], at[here[there]], taken, age=age)
+            if not there.all():
+                early = here[~there]
+                self._keep_waiting(high[early], low[early], y_true[early], at[early], taken)
+            left = np.delete(left, now)
+        return taken
+
+    def _keep_waiting(self, high: UInt64, low: UInt64, y_true: Floats, at: Int64, taken: Taken) -> None:
+        waits, corrected, repeats = self._waiting.keep(high, low, y_true, at)
+        taken.waiting += waits
+        taken.corrections += corrected
+        taken.repeats += repeats
+
+    def _label(
+        self, rows: Int64, y_true: Floats, moments: Int64, taken: Taken, *, age: Micros | None
+    ) -> None:
+        since = self.table.values("labelled_at", rows)
+        before = self.table.values("y_true", rows)
+        y_true, before = _alike(y_true, before)
+        labelled = since != NEVER
+        same = labelled & _equal(before, y_true)
+        taken.repeats += int(np.count_nonzero(same))
+        taken.corrections += int(np.count_nonzero(labelled & ~same))
+        taken.outcomes += int(np.count_nonzero(~labelled))
+        if same.any():
+            rows, y_true, moments, since, before, labelled = (
+                each[~same] for each in (rows, y_true, moments, since, before, labelled)
+            )
+            if not len(rows):
+                return
+        # A correction keeps the time of the first outcome: the prediction was labelled since then.
+        judged = y_true
+        if labelled.any() and age is not None:
+            late = labelled & (moments > self.table.values("at", rows) + age)
+            first, judged = _alike(self.table.values("judged", rows), y_true)
+            judged = np.where(late if judged.ndim == 1 else late[:, None], first, judged)
+        self.table.label(rows, y_true, judged, np.where(labelled, since, moments))
+        taken.changes.append(self._changes(rows, before, y_true))
+
+    def _changes(self, rows: Int64, before: Floats, after: Floats) -> Changes:
+        version, role, block, y_pred = (
+            self.table.values(name, rows) for name in ("version", "role", "block", "y_pred")
+        )
+        return Changes(version=version, role=role, block=block, y_pred=y_pred, before=before, after=after)
 
 
-def _insertable(batch: pa.RecordBatch, model: str, at: Int64, blocks: Int64) -> list[Row]:
-    column = {name: batch.column(name).to_pylist() for name in _PLAIN}
-    times = micros(batch.column("time")).tolist()
-    versions, shadows = _storable(column["y_pred"]), _storable(column["shadow_y_pred"])
-    rows = zip(column["id"], column["version"], column["role"], column["propensity"], times, at.tolist(),
-               blocks.tolist(), column["unit"], versions, column["shadow_version"], shadows,
-               column["content"], strict=True)  # fmt: skip
-    return [(model, *row) for row in rows]
+def _firsts(low: UInt64, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Int64:
+    """Places of the first row of each key among the wanted ones, in order."""
+    places = np.flatnonzero(wanted)
+    _, first = np.unique(low[places], return_index=True)
+    return places if len(first) == len(places) else places[np.sort(first)]
 
 
-_PLAIN = (
-    "id",
-    "version",
-    "role",
-    "propensity",
-    "unit",
-    "y_pred",
-    "shadow_version",
-    "shadow_y_pred",
-    "content",
-)
+def _whole(column: pa.Array) -> Int64:
+    return np.asarray(column.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
-def _storable(values: list[Any]) -> list[Any]:
-    return [msgspec.json.encode(value).decode() if isinstance(value, list) else value for value in values]
+def _roles(column: pa.Array) -> Array:
+    found = pc.index_in(column, value_set=pa.array(ROLES))
+    return np.asarray(found.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int8)
 
 
-def _join_waiting(state: State, model: str, id: str, taken: Taken) -> None:
-    waited = state.row("find_waiting", model, id)
-    if waited is not None:
-        state.run("stop_waiting", model, id)
-        _join(state, model, id, waited[0], waited[1], taken)
-
-
-def _repeat(state: State, row: Row, taken: Taken) -> None:
-    found = state.row("find_prediction", row[0], row[1])
-    if found is not None and found[8] != row[12]:
-        taken.conflicts.append(row[1])
-    else:
-        taken.repeats += 1
-
-
-def take_outcomes(state: State, batch: pa.RecordBatch, *, model: str, at: Int64) -> Taken:
-    """Join outcomes; those whose prediction is not there yet wait for it."""
-    taken = Taken()
-    ids, labels = batch.column("id").to_pylist(), batch.column("y_true").to_pylist()
-    for id, y_true, moment in zip(ids, labels, at.tolist(), strict=True):
-        if _join(state, model, id, y_true, moment, taken):
-            continue
-        if state.run("keep_waiting", model, id, y_true, moment):
-            taken.waiting += 1
-        else:
-            taken.repeats += 1
-    return taken
-
-
-def _join(state: State, model: str, id: str, y_true: float | None, moment: Micros, taken: Taken) -> bool:
-    found = state.row("find_prediction", model, id)
-    if found is None:
-        return False
-    seq, version, role, y_pred, before, labelled_at, block = (found[i] for i in (0, 1, 2, 7, 9, 10, 11))
-    if labelled_at is not None and before == y_true:
-        taken.repeats += 1
-        return True
-    # A correction keeps the time of the first outcome: the prediction was labelled since then.
-    state.run("set_outcome", seq, y_true, moment if labelled_at is None else labelled_at)
-    taken.outcomes += 1
-    taken.changes.append(
-        Change(version=version, role=role, block=block, y_pred=_number(y_pred), before=before, after=y_true)
-    )
-    return True
-
-
-def matured(
-    state: State, *, model: str, after: int, since: Micros, until: Micros, most: int = 100_000
-) -> Rows:
-    """Rows behind seq `after` that came from `since` to `until`, in prediction order."""
-    return columns(state.rows("rows_matured", model, after, since, until, most))
-
-
-def block_rows(state: State, *, model: str, block: Block) -> Rows:
-    """All rows of a block, in prediction order."""
-    return columns(state.rows("rows_of_block", model, block))
-
-
-def columns(rows: Sequence[Row]) -> Rows:
-    """Turn rows of the queries rows_matured and rows_of_block into columns."""
-    by_name = list(zip(*rows, strict=True)) if rows else [()] * 12
-    seq, version, role, propensity, at, block, unit, y_pred, shadow, shadow_pred, y_true, labelled = by_name
-    return Rows(
-        seq=np.array(seq, np.int64),
-        version=np.array(version, np.int64),
-        role=role,
-        propensity=np.array(propensity, np.float64),
-        at=np.array(at, np.int64),
-        block=np.array(block, np.int64),
-        unit=unit,
-        y_pred=numbers([_number(value) for value in y_pred]),
-        shadow_version=np.array([number or 0 for number in shadow], np.int64),
-        shadow_y_pred=numbers([_number(value) for value in shadow_pred]),
-        y_true=np.array(y_true, np.float64),
-        labelled_at=np.array([_NEVER if moment is None else moment for moment in labelled], np.int64),
-    )
-
-
-_NEVER = np.iinfo(np.int64).max
-
-
-def _number(stored: Any) -> Any:
-    return msgspec.json.decode(stored, type=list[float]) if isinstance(stored, str) else stored
-
-
-def numbers(values: Sequence[float | list[float] | None]) -> Floats:
-    """Numbers as (n,), lists of them as (n, longest): NaN where there is none."""
-    width = max((len(value) for value in values if isinstance(value, list)), default=0)
-    if not width:
-        return np.array(values, np.float64)
-    found = np.full((len(values), width), np.nan)
-    for row, value in enumerate(values):
-        if isinstance(value, list):
-            found[row, : len(value)] = value
+def _contents(batch: pa.RecordBatch, rows: Mapping[str, Array]) -> Int64:
+    """A number per row by which a repeat is told from a conflict: of what was sent, or of what it says."""
+    said = rows["version"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ rows["unit"].view(np.uint64)
+    y_pred = rows["y_pred"]
+    if y_pred.ndim == 2:
+        y_pred = np.nansum(y_pred * _weights(y_pred), axis=1)
+    said ^= np.ascontiguousarray(y_pred).view(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+    found = said.view(np.int64)
+    if "content" in batch.schema.names and batch.column("content").null_count < batch.num_rows:
+        for place, content in enumerate(batch.column("content").to_pylist()):
+            if content is not None:
+                found[place] = int.from_bytes(content[:8].ljust(8, b"\0"), "little", signed=True)
     return found
+
+
+def _weights(values: Floats) -> Floats:
+    return np.asarray(np.arange(1, values.shape[1] + 1) * np.sqrt(2.0))
+
+
+def _alike(one: Floats, other: Floats) -> tuple[Floats, Floats]:
+    """Both as numbers, or both as lists of the same length."""
+    if one.ndim == other.ndim == 1:
+        return one, other
+    width = max(each.shape[1] for each in (one, other) if each.ndim == 2)
+    return widened(one, width), widened(other, width)
+
+
+def _equal(one: Floats, other: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    same = (one == other) | (np.isnan(one) & np.isnan(other))
+    return np.asarray(same if same.ndim == 1 else same.all(axis=1))
+
+
+__all__ = ["Changes", "Join", "Places", "Taken"]

@@ -55,5 +55,11 @@ class MemoryReader:
             ]
         yield from merged(found, set())
 
+    def behind(self, after: Offsets) -> bool:
+        return any(len(frames) > after.get(name, 0) for name, frames in self._log.segments.items())
+
+    def sync(self, segments: Sequence[str]) -> None:
+        """Nothing here outlives the process."""
+
     def close(self) -> None:
         """Nothing is held."""

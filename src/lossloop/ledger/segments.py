@@ -1,58 +1,89 @@
-"""The embedded log: one append-only segment file per writer, in a directory."""
+"""The embedded log: append-only segment files, one writer each, in a directory; finished ones may be sealed."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import heapq
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from lossloop.core.clock import Micros
 from lossloop.core.errors import StateError, StorageFull
-from lossloop.core.ids import new_id
+from lossloop.core.ids import new_id, uuid7
 from lossloop.ledger.base import Entry, Offsets, Position, merged
-from lossloop.ledger.frames import HEADER_SIZE, MAX_PAYLOAD, Frame, decode, encode, is_whole, seed_of, size_of
+from lossloop.ledger.frames import Damage, Frame, encode, seed_of
+from lossloop.ledger.listing import Listing
+from lossloop.ledger.manifests import MANIFEST, index_directory, segment_of
+from lossloop.ledger.opened import READ_AT_ONCE, SUFFIX, OpenSegment
+from lossloop.ledger.opened import sync as _sync
+from lossloop.ledger.sealed import SealedSegment
 
-SUFFIX = ".seg"
-READ_AT_ONCE = 16 * 1024 * 1024
 MOST_OPEN = 128
 """Segments that a reader keeps open: a directory may hold more of them than a process may open files."""
+ROLL_AT = 64 * 1024 * 1024
+ROLL_AFTER = 86_400.0
+"""A writer begins another segment once its own has this many bytes, or is this many seconds old."""
+SEGMENTS_AT_ONCE = 4
+"""A read takes no further segment once it has so many times what it was to take of one."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_sync = getattr(os, "fdatasync", os.fsync)  # macOS has only the latter
+
+Source = OpenSegment | SealedSegment
+Key = tuple[Micros, str]
 
 
 class SegmentLog:
-    """A directory of segments; its names sort by the time at which they were begun."""
+    """A directory of segments; its names sort by the time at which they were begun.
 
-    def __init__(self, directory: Path) -> None:
+    Args:
+        directory: Where they lie; what is sealed lies in `sealed` below it.
+        roll_at: Bytes from which a writer begins another segment.
+    """
+
+    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT) -> None:
         self.directory = directory
+        self._roll_at = roll_at
 
     def writer(self) -> SegmentWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
-        return SegmentWriter(self.directory)
+        return SegmentWriter(self.directory, roll_at=self._roll_at)
 
     def reader(self) -> SegmentReader:
         return SegmentReader(self.directory)
 
 
 class SegmentWriter:
-    """Appends to one file that nobody else writes; the file is made at the first append."""
+    """Appends to a file that nobody else writes, and goes on in another one when that is large or old.
 
-    def __init__(self, directory: Path) -> None:
+    The file is made at the first append, and locked for as long as the writer may write to it: a segment
+    without a lock is finished.
+    """
+
+    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT) -> None:
         self._directory = directory
+        self._roll_at = roll_at
+        self._time: Micros = 0
+        self.segment = ""
         self._begin()
 
     def _begin(self) -> None:
-        self.segment = new_id() + SUFFIX
+        self.segment = _name_after(self.segment)
         self._seed = seed_of(self.segment)
         self._fd = -1
         self._end = 0
+        self._old = float("inf")
 
     def append(self, frames: Sequence[Frame]) -> Position:
-        data = b"".join(encode(frame, self._seed) for frame in frames)
+        if self._end >= self._roll_at or time.monotonic() >= self._old:
+            self.close()
+        data = b"".join(encode(frame, self._seed) for frame in self._in_order(frames))
         try:
             if self._fd < 0:
                 self._fd = _create(self._directory, self.segment)
+                self._old = time.monotonic() + ROLL_AFTER
             _write_all(self._fd, data)
             _sync(self._fd)
         except OSError as error:
@@ -63,7 +94,19 @@ class SegmentWriter:
                 ) from error
             raise StateError(f"cannot write to {self._directory}: {error.strerror}") from error
         self._end += len(data)
+        self._time = max([self._time, *(frame.time for frame in frames)])
         return Position(segment=self.segment, offset=self._end)
+
+    def _in_order(self, frames: Sequence[Frame]) -> Sequence[Frame]:
+        """The frames; the first of a later segment is not before the last of the segment before.
+
+        Requests are appended in another order than they came in, by some microseconds. Within a segment that
+        changes nothing; across two, a later reading would take the later frame first.
+        """
+        if self._end or not frames or frames[0].time >= self._time or not self._time:
+            return frames
+        first = frames[0]
+        return [Frame(kind=first.kind, time=self._time, batch=first.batch), *frames[1:]]
 
     def _retreat(self) -> None:
         """Cut what was written in part; where even that fails, leave the file and begin another.
@@ -78,97 +121,169 @@ class SegmentWriter:
             if not self._end:
                 with contextlib.suppress(OSError):
                     os.unlink(self._directory / self.segment)
-            os.close(self._fd)
-        self._begin()
+        self.close()
 
     def close(self) -> None:
+        """Finish the segment; an append after that begins another."""
         if self._fd >= 0:
             os.close(self._fd)
-            self._fd = -1
+            self._begin()
 
 
 class SegmentReader:
-    """Reads whole frames behind given offsets; a torn tail is left until it is whole."""
+    """Reads whole frames behind given offsets; a torn tail is left until it is whole.
+
+    What is sealed and what is not is read alike. A segment that is finished and was read to its end costs
+    nothing any more.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        self._fds: dict[str, int] = {}
+        self._open = Listing(directory, SUFFIX)
+        self._sealed = Listing(index_directory(directory), MANIFEST)
+        self._sources: dict[str, Source] = {}
+        self._ends: dict[str, int] = {}
 
     def read(self, after: Offsets, *, most: int = READ_AT_ONCE) -> Iterator[Entry]:
-        found = {segment: self._entries(segment, after.get(segment, 0), most) for segment in self._segments()}
-        reached = {segment: entries[-1].position.offset for segment, entries in found.items() if entries}
-        cut = {segment for segment, offset in reached.items() if self._has_more(segment, offset)}
-        yield from merged(found, cut)
-
-    def _entries(self, segment: str, start: int, most: int) -> list[Entry]:
-        data = self._bytes(segment, start, most)
-        return [
-            Entry(position=Position(segment=segment, offset=start + end), frame=frame)
-            for end, frame in decode(data, seed_of(segment))
-        ]
+        heads = [(time, name) for name, time in self._heads(after)]
+        heapq.heapify(heads)
+        found: dict[str, list[Entry]] = {}
+        cut: dict[str, Key] = {}
+        taken = 0
+        while heads and heads[0] <= min(cut.values(), default=heads[0]):
+            if taken >= SEGMENTS_AT_ONCE * most:
+                _trim(found, cut, heads[0])
+                break
+            _, name = heapq.heappop(heads)
+            start = after.get(name, 0)
+            entries = self._entries(name, start, most)
+            if entries:
+                found[name], reached = entries, entries[-1].position.offset
+                taken += reached - start
+                if self._next_time(name, reached) is not None:
+                    cut[name] = (_latest(entries), name)
+        yield from merged(found, cut.keys())
 
     def behind(self, after: Offsets) -> bool:
         """Whether a whole frame lies behind `after`."""
-        return any(self._has_more(segment, after.get(segment, 0)) for segment in self._segments())
+        return next(self._heads(after), None) is not None
 
-    def _has_more(self, segment: str, start: int) -> bool:
-        try:
-            fd = self._fd(segment)
-        except FileNotFoundError:  # begun and given up since it was listed
-            return False
-        size = size_of(os.pread(fd, HEADER_SIZE, start), seed_of(segment))
-        if size is None:  # damage with a frame behind it, or nothing whole
-            return is_whole(self._bytes(segment, start, READ_AT_ONCE), seed_of(segment))
-        return start + size <= os.fstat(fd).st_size
+    def lacking(self, after: Offsets) -> list[str]:
+        """Segments that were read up to `after` and are not there any more: deleted, or not copied."""
+        there = set(self._names())
+        return sorted(name for name, offset in after.items() if offset and name not in there)
 
     def sync(self, segments: Sequence[str]) -> None:
-        """Make sure that what was read is on disk, before anything derived from it is.
-
-        A writer's bytes can be read before its own sync has returned.
-        """
         for segment in segments:
-            _sync(self._fd(segment))
+            source = self._source(segment)
+            if source is not None:
+                source.sync()
 
     def close(self) -> None:
-        for fd in self._fds.values():
-            os.close(fd)
-        self._fds.clear()
+        for source in self._sources.values():
+            source.close()
+        self._sources.clear()
 
-    def _segments(self) -> list[str]:
-        try:
-            with os.scandir(self._directory) as found:
-                return sorted(each.name for each in found if each.name.endswith(SUFFIX) and each.is_file())
-        except FileNotFoundError:
+    def _heads(self, after: Offsets) -> Iterator[tuple[str, Micros]]:
+        """Segments with a whole frame behind `after`, and the receipt time of the first such frame."""
+        for name in self._names():
+            start = after.get(name, 0)
+            end = self._ends.get(name)
+            if end is not None and start >= end:
+                continue
+            time = self._next_time(name, start)
+            if time is not None:
+                yield name, time
+            elif self._ended(name, start):
+                self._ends[name] = start
+                self._forget(name)
+
+    def _names(self) -> list[str]:
+        # In this order: a segment that is sealed in between is found twice rather than not at all.
+        found = set(self._open.names())
+        found.update(segment_of(name) for name in self._sealed.names())
+        return sorted(found)
+
+    def _entries(self, name: str, start: int, most: int) -> list[Entry]:
+        source = self._source(name)
+        if source is None:
             return []
-
-    def _fd(self, segment: str) -> int:
-        fd = self._fds.pop(segment, None)
-        if fd is None:
-            if len(self._fds) >= MOST_OPEN:
-                os.close(self._fds.pop(next(iter(self._fds))))
-            fd = os.open(self._directory / segment, os.O_RDONLY)
-        self._fds[segment] = fd  # the one used last comes last
-        return fd
-
-    def _bytes(self, segment: str, start: int, most: int) -> bytes:
         try:
-            fd = self._fd(segment)
-        except FileNotFoundError:  # begun and given up since it was listed
-            return b""
-        if os.fstat(fd).st_size <= start:
-            return b""
-        data, seed = os.pread(fd, most, start), seed_of(segment)
-        if len(data) == most and not is_whole(data, seed):
-            data = os.pread(fd, size_of(data, seed) or most + HEADER_SIZE + MAX_PAYLOAD, start)
-        return data
+            return source.entries(start, most)
+        except FileNotFoundError:  # rewritten since its manifest was read
+            self._forget(name)
+        source = self._source(name)
+        try:
+            return [] if source is None else source.entries(start, most)
+        except FileNotFoundError as error:
+            raise StateError(
+                f"{error.filename} is missing, and the manifest of {name} names it; restore it from a backup"
+            ) from None
+
+    def _next_time(self, name: str, start: int) -> Micros | None:
+        source = self._source(name)
+        return None if source is None else source.next_time(start)
+
+    def _ended(self, name: str, start: int) -> bool:
+        source = self._source(name)
+        return source is not None and source.ended(start)
+
+    def _source(self, name: str) -> Source | None:
+        """The segment, open; None where it was begun and given up since it was listed."""
+        source = self._sources.pop(name, None) or self._opened(name)
+        if source is not None:
+            if len(self._sources) >= MOST_OPEN:
+                self._sources.pop(next(iter(self._sources))).close()
+            self._sources[name] = source  # the one used last comes last
+        return source
+
+    def _opened(self, name: str) -> Source | None:
+        for kind in (OpenSegment, SealedSegment):
+            with contextlib.suppress(FileNotFoundError):
+                return kind(self._directory, name)
+        return None
+
+    def _forget(self, name: str) -> None:
+        source = self._sources.pop(name, None)
+        if source is not None:
+            source.close()
+
+
+def _latest(entries: Sequence[Entry]) -> Micros:
+    """The place of a segment's last entry in the order: no entry comes before the one before it."""
+    return max((entry.frame.time for entry in entries if isinstance(entry.frame, Frame)), default=0)
+
+
+def _trim(found: dict[str, list[Entry]], cut: dict[str, Key], before: Key) -> None:
+    """Leave out what does not come before a segment that was not read."""
+    for name, entries in found.items():
+        latest, kept = 0, 0
+        for entry in entries:
+            latest = latest if isinstance(entry.frame, Damage) else max(latest, entry.frame.time)
+            if (latest, name) >= before:
+                break
+            kept += 1
+        if kept < len(entries):
+            found[name] = entries[:kept]
+            cut.pop(name, None)
+
+
+def _name_after(before: str) -> str:
+    """A name for a segment that sorts behind another, also where the clock was set back."""
+    name = new_id() + SUFFIX
+    if name > before:
+        return name
+    milliseconds = int(before.replace("-", "")[:12], 16)
+    return f"{uuid7(now_ms=milliseconds + 1)}{SUFFIX}"
 
 
 def _create(directory: Path, segment: str) -> int:
-    """Make the file; its name is on disk before anything in it is acknowledged."""
+    """Make the file and lock it; its name is on disk before anything in it is acknowledged."""
     folder = os.open(directory, os.O_RDONLY)
     try:
         fd = os.open(segment, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600, dir_fd=folder)
         try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
             os.fsync(folder)
         except OSError:
             os.close(fd)

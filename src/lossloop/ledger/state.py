@@ -7,7 +7,7 @@ checkpoint could be corrupted (docs/design/0002).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
@@ -15,14 +15,20 @@ from typing import Any, TypeVar
 
 import apsw
 import msgspec
+import pyarrow as pa
 
 from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.ledger.base import Offsets
+from lossloop.ledger.parts import FULL, LARGE, Parts
+from lossloop.ledger.store import Chunk
 
-FORMAT = 1
+FORMAT = 2
 """Of the state directory; a release refuses a number above its own."""
+MOST_CACHED = 10_000
+"""Documents that a writer keeps decoded between transactions."""
 
 _UNUSABLE = (apsw.CantOpenError, apsw.CorruptError, apsw.IOError, apsw.NotADBError)
+_RETRIES = 5
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -34,6 +40,8 @@ def _was_full(error: BaseException | None) -> bool:
     It ends the whole transaction, and each block around it then fails once more, for want of one to end.
     """
     while error is not None and not isinstance(error, apsw.FullError):
+        if isinstance(error, OSError) and error.errno in FULL:
+            return True
         error = error.__context__
     return error is not None
 
@@ -49,36 +57,48 @@ QUERIES: Mapping[str, str] = _named(_FILES.joinpath("queries.sql").read_text())
 
 
 class State:
-    """Documents and named queries over one connection.
+    """The embedded Store: documents, offsets and chunks over one connection.
+
+    Inside a transaction documents are kept decoded and written once, at its end: a fold reads and writes the
+    same few of them for every frame.
 
     Raises:
         NewerFormat: The file was written by a newer release.
-        StateError: There is no file, or it is not a database.
+        StateError: There is no file, or it is not a database, or an older release made it.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         flags = (
             apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
+        self._parts = None if str(path) == ":memory:" else Parts(path.with_suffix(".parts"))
+        self._depth = 0
+        self._seen = -1
+        self._known: dict[tuple[str, str], Any] = {}
+        self._dirty: set[tuple[str, str]] = set()
+        self._listed: dict[tuple[str, str, Any], dict[str, Any]] = {}
+        self._replaced: list[str] = []
         try:
             self.connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
             self.connection.set_busy_timeout(5000)
-            found = self._pragma("user_version")
-            if found > FORMAT:
-                raise NewerFormat(
-                    f"{path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
-                )
-            if not read_only:
-                self._prepare(found)
-            elif found == 0:
-                raise StateError(
-                    f"{path} is no state database; delete it, and it is folded again from the log"
-                )
+            self._check(path, int(self._pragma("user_version")), read_only=read_only)
         except _UNUSABLE as error:
             raise StateError(
                 f"{path} cannot be opened as a state database ({error}); "
                 "delete it, and it is folded again from the log"
             ) from error
+
+    def _check(self, path: Path, found: int, *, read_only: bool) -> None:
+        if found > FORMAT:
+            raise NewerFormat(
+                f"{path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
+            )
+        if read_only and found == 0:
+            raise StateError(f"{path} is no state database; delete it, and it is folded again from the log")
+        if 0 < found < FORMAT:
+            raise StateError(f"{path} has format {found}; run `lossloop ledger migrate` first")
+        if not read_only:
+            self._prepare(found)
 
     def _prepare(self, found: int) -> None:
         self._pragma("journal_mode = WAL")
@@ -87,6 +107,8 @@ class State:
             with self.transaction():
                 self.connection.execute(_SCHEMA)
                 self._pragma(f"user_version = {FORMAT}")
+        if self._parts is not None:
+            self._parts.keep_only(name for (name,) in self._rows("list_files"))
 
     def _pragma(self, text: str) -> Any:
         return self.connection.pragma(*text.split(" = "))
@@ -94,53 +116,163 @@ class State:
     def close(self) -> None:
         self.connection.close()
 
+    def change(self) -> int:
+        return int(self._pragma("data_version"))
+
+    # Transactions.
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All of what happens inside, or nothing."""
         try:
+            if not self._depth and self.change() != self._seen:
+                self._forget()  # another connection wrote: nobody does while an applier runs
+            self._write_dirty()
             with self.connection:
-                yield
-        except apsw.Error as error:
-            if _was_full(error):
+                self._depth += 1
+                try:
+                    yield
+                    if self._depth == 1:
+                        self._write_dirty()
+                finally:
+                    self._depth -= 1
+        except BaseException as error:
+            self._forget()
+            self._dirty.clear()
+            self._replaced.clear()
+            if isinstance(error, (apsw.Error, OSError)) and _was_full(error):
                 raise StorageFull("no room for the derived state; free some space") from error
             raise
+        if not self._depth:
+            self._committed()
 
-    def change(self) -> int:
-        """A number that is another one once some other connection has committed."""
-        return int(self._pragma("data_version"))
+    def _committed(self) -> None:
+        self._seen = self.change()
+        if self._parts is not None:
+            self._parts.remove(self._replaced)
+        self._replaced.clear()
+        if len(self._known) + sum(map(len, self._listed.values())) > MOST_CACHED:
+            self._forget()
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._listed.clear()
+
+    def _write_dirty(self, kind: str | None = None) -> None:
+        dirty = sorted(name for name in self._dirty if kind in (None, name[0]))
+        self._dirty.difference_update(dirty)
+        rows = [(*name, _text(self._known[name])) for name in dirty]
+        if rows:
+            self.connection.executemany(QUERIES["put_document"], rows)
 
     # Queries, by their names in queries.sql.
 
-    def rows(self, name: str, *values: Any) -> list[Row]:
+    def _rows(self, name: str, *values: Any) -> list[Row]:
         return list(self.connection.execute(QUERIES[name], values))
 
-    def row(self, name: str, *values: Any) -> Row | None:
-        return next(iter(self.connection.execute(QUERIES[name], values)), None)
-
-    def run(self, name: str, *values: Any) -> int:
-        """Execute and say how many rows changed."""
+    def _run(self, name: str, *values: Any) -> None:
         self.connection.execute(QUERIES[name], values)
-        return self.connection.changes()
-
-    def run_many(self, name: str, rows: Sequence[Row]) -> None:
-        self.connection.executemany(QUERIES[name], rows)
 
     # Documents.
 
     def get(self, kind: str, key: str, type: type[T]) -> T | None:
-        found = self.row("get_document", kind, key)
-        return None if found is None else msgspec.json.decode(found[0], type=type, strict=False)
+        known = self._known.get((kind, key))
+        if known is not None and self._depth and _is_a(known, type):
+            return known  # type: ignore[no-any-return]
+        if (kind, key) in self._dirty:
+            self._write_dirty(kind)
+        found = self._rows("get_document", kind, key)
+        if not found:
+            return None
+        value = msgspec.json.decode(found[0][0], type=type, strict=False)
+        if self._depth:
+            self._known[kind, key] = value
+        return value
 
     def put(self, kind: str, key: str, value: Any) -> None:
-        self.run("put_document", kind, key, msgspec.json.encode(value, order="deterministic").decode())
+        self._unlist(kind)
+        if self._depth:
+            self._known[kind, key] = value
+            self._dirty.add((kind, key))
+        else:
+            self._run("put_document", kind, key, _text(value))
 
     def drop(self, kind: str, key: str) -> None:
-        self.run("drop_document", kind, key)
+        self._unlist(kind)
+        self._known.pop((kind, key), None)
+        self._dirty.discard((kind, key))
+        self._run("drop_document", kind, key)
 
     def all(self, kind: str, type: type[T], *, prefix: str = "") -> dict[str, T]:
-        """Documents of a kind whose keys begin with `prefix`, in the order of their keys."""
-        found = self.rows("list_documents", kind, prefix, prefix + "\U0010ffff")
-        return {key: msgspec.json.decode(body, type=type, strict=False) for key, body in found}
+        listed = self._listed.get((kind, prefix, type)) if self._depth else None
+        if listed is None:
+            self._write_dirty(kind)
+            rows = self._rows("list_documents", kind, prefix, prefix + "\U0010ffff")
+            listed = {key: msgspec.json.decode(body, type=type, strict=False) for key, body in rows}
+            if self._depth:
+                self._listed[kind, prefix, type] = listed
+        return dict(listed)
+
+    def _unlist(self, kind: str) -> None:
+        for name in [name for name in self._listed if name[0] == kind]:
+            del self._listed[name]
+
+    # How far the log was folded.
 
     def offsets(self) -> Offsets:
-        return dict(self.rows("get_offsets"))
+        return dict(self._rows("get_offsets"))
+
+    def put_offset(self, segment: str, reached: int) -> None:
+        self._run("put_offset", segment, reached)
+
+    # Streams of columns.
+
+    def streams(self, prefix: str) -> list[str]:
+        return [name for (name,) in self._rows("list_streams", prefix, prefix + "\U0010ffff")]
+
+    def chunks(self, stream: str, *, after: int = -1) -> Iterator[Chunk]:
+        for left in reversed(range(_RETRIES)):
+            try:
+                found = [Chunk(first=first, batch=self._batch(body, file))
+                         for first, body, file in self._rows("get_chunks", stream, after)]  # fmt: skip
+            except FileNotFoundError:  # merged with others since its name was read
+                if not left:
+                    raise
+            else:
+                yield from found
+                return
+
+    def put_chunk(self, stream: str, first: int, batch: pa.RecordBatch) -> None:
+        gone = self._rows("drop_chunks", stream, first, first + batch.num_rows)
+        self._replaced += [file for (file,) in gone if file is not None]
+        if self._parts is not None and batch.nbytes >= LARGE:
+            self._run("put_chunk", stream, first, None, self._parts.write(batch))
+        else:
+            self._run("put_chunk", stream, first, _encoded(batch), None)
+
+    def drop_stream(self, stream: str) -> None:
+        gone = self._rows("drop_chunks", stream, -1, 1 << 62)
+        self._replaced += [file for (file,) in gone if file is not None]
+
+    def _batch(self, body: bytes | None, file: str | None) -> pa.RecordBatch:
+        if file is not None and self._parts is not None:
+            return self._parts.read(file)
+        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+            return reader.read_next_batch()
+
+
+def _is_a(value: Any, type: Any) -> bool:
+    try:
+        return isinstance(value, type)
+    except TypeError:  # a type such as tuple[str, ...]
+        return False
+
+
+def _text(value: Any) -> str:
+    return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _encoded(batch: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())

@@ -26,7 +26,7 @@ class Chunk:
     @property
     def end(self) -> int:
         """The number of the row behind the last one."""
-        return self.first + self.batch.num_rows
+        return self.first + int(self.batch.num_rows)
 
 
 class Store(Documents, Protocol):

@@ -97,11 +97,7 @@ class Repeats:
     def _find(self, model: str, id: str) -> tuple[bytes, Answer] | None:
         if (model, id) in self._recent:
             return self._recent[model, id]
-        row = self._state.row("find_prediction", model, id)
-        if row is None:
-            return None
-        y_pred = msgspec.json.decode(row[7]) if isinstance(row[7], str) else row[7]
-        return row[8], Answer(id=id, version=row[1], role=row[2], y_pred=y_pred)
+        return None
 
 
 def _other_content(id: str, row: int) -> Conflict:

@@ -18,8 +18,8 @@ from lossloop.core.calendar import Block
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Role
-from lossloop.ledger.join import block_rows
 from lossloop.ledger.state import State
+from lossloop.ledger.table import Table
 from lossloop.registry import Version, versions
 
 SHADOW = "shadow"
@@ -126,12 +126,13 @@ def _shadow_days(state: State, lens: Lens, rollout: Rollout, days: Sequence[Day]
     since = int(lens.policy.calendar.blocks(np.array([rollout.started]))[0])
     # The blocks that it was judged on, the one in which it began, and the one in which it left.
     blocks = sorted({day.block for day in days if day.block >= since})[: rollout.blocks + 2]
-    found = [_shadow_day(state, lens, rollout, block) for block in blocks]
+    table = Table(state, rollout.model)
+    found = [_shadow_day(table, lens, rollout, block) for block in blocks]
     return [day for day in found if day.predictions]
 
 
-def _shadow_day(state: State, lens: Lens, rollout: Rollout, block: Block) -> Day:
-    rows = block_rows(state, model=rollout.model, block=block)
+def _shadow_day(table: Table, lens: Lens, rollout: Rollout, block: Block) -> Day:
+    rows = table.block(block)
     mine = rows.shadow_version == rollout.challenger
     scores = lens.scores(rows.y_true[mine], rows.shadow_y_pred[mine])
     known = scores[~np.isnan(scores)]

@@ -25,6 +25,7 @@ from lossloop.app.up import Up, running
 from lossloop.client import Client
 from lossloop.core.clock import DAY, HOUR, Micros, parse_time
 from lossloop.core.errors import MissingExtra, StateError
+from lossloop.ledger.history import predicted
 from lossloop.registry import versions
 
 LIVE, RELEASE, END = date(2013, 3, 1), date(2013, 3, 18), date(2014, 1, 1)
@@ -153,7 +154,10 @@ def _tell(home: Home, table: pa.Table) -> Told:
     books = Books(state)
     made = versions.versions(state, MODEL)
     artifacts = {version.number: home.artifacts.get(version.manifest.artifact) for version in made[:2]}
-    served: dict[str, float] = dict(state.rows("answers_of", MODEL))
+    log = home.log.reader()
+    answered = predicted(log, MODEL)
+    served = dict(zip(answered["id"].to_pylist(), answered["y_pred"].to_pylist(), strict=True))
+    log.close()
     decisions = all_decisions(books, MODEL)
     state.close()
     return Told(decisions=decisions, courses=compare(table, served, artifacts, live=live, release=release))

@@ -128,7 +128,8 @@ async def _list_decisions(call: Call) -> Reply:
 
 
 async def _show_prediction(call: Call) -> Reply:
-    found = prediction(call.running.state, call.path["model"], call.path["id"])
+    running = call.running
+    found = prediction(running.state, running.log, running.keys, call.path["model"], call.path["id"])
     if found is None:
         raise UnknownName("prediction", call.path["id"], [], field="id")
     return 200, found

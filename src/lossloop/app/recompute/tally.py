@@ -1,0 +1,152 @@
+"""What is kept of rows: counts, sums and spreads for each version, role and block. Mergeable, and small."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossloop.ledger.columns import Array, Floats, Int64
+
+KEYS = ("version", "role", "block")
+_NARROW = 4096
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tally:
+    """Groups of rows by what they have in common, ascending. Arrays of g groups, or (m, g) for m measures.
+
+    A measure is the loss, the loss in force, or the difference of both.
+    """
+
+    keys: Int64
+    """Shape (g, 3): version, role (its place in ROLES) and block."""
+    rows: Int64
+    labelled: Int64
+    asked: Int64
+    """Rows that should have a loss: those with an outcome, or all where the loss needs none."""
+    counts: Int64
+    """Shape (m, g): rows that have one."""
+    totals: Floats
+    deviations: Floats
+    """Shape (m, g): squared deviations from the group's mean, summed."""
+    problem: str = ""
+    """Why the first row that has no loss, and should have one, has none."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class Groups:
+    """Rows by what they have in common: which group each belongs to.
+
+    Args:
+        columns: Integers, shape (n,) each, n > 0.
+    """
+
+    def __init__(self, columns: Sequence[Array]) -> None:
+        codes: Int64 | None = None
+        names: list[Array] = []
+        for column in columns:
+            code, values = _coded(column)
+            names.append(values)
+            if code is not None:
+                codes = code if codes is None else codes * len(values) + code
+        sizes = [len(values) for values in names]
+        used, self.codes = _dense(codes, int(np.prod(sizes)), len(columns[0]))
+        places = np.unravel_index(used, sizes)
+        self.keys = np.column_stack([values[place] for values, place in zip(names, places, strict=True)])
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def count(self, chosen: Array | None = None) -> Int64:
+        """Rows of each group, or of the chosen among them (a mask or places). Shape (g,)."""
+        return np.bincount(self.codes if chosen is None else self.codes[chosen], minlength=len(self))
+
+    def moments(self, values: Floats, chosen: Array | None) -> tuple[Int64, Floats, Floats]:
+        """Count, sum and squared deviations by group, of values that are not NaN; `chosen` are their rows."""
+        codes = self.codes if chosen is None else self.codes[chosen]
+        missing = np.isnan(values)
+        if missing.any():
+            codes, values = codes[~missing], values[~missing]
+        counts = np.bincount(codes, minlength=len(self))
+        totals = np.bincount(codes, weights=values, minlength=len(self))
+        means = totals / np.maximum(counts, 1)
+        deviations = np.bincount(codes, weights=np.square(values - means[codes]), minlength=len(self))
+        return counts, totals, deviations
+
+
+def merged(tallies: Sequence[Tally]) -> Tally:
+    """All of them together; the same tallies in the same order give the same figures, bit for bit.
+
+    Raises ValueError where there are none.
+    """
+    keys = np.concatenate([tally.keys for tally in tallies])
+    order = np.lexsort(keys.T[::-1])
+    starts = np.ones(len(keys), dtype=bool)
+    starts[1:] = (np.diff(keys[order], axis=0) != 0).any(axis=1)
+    group = np.empty(len(keys), np.int64)
+    group[order] = np.cumsum(starts) - 1
+    size = int(starts.sum())
+    whole = {
+        name: _added(group, np.concatenate([getattr(tally, name) for tally in tallies]), size)
+        for name in ("rows", "labelled", "asked")
+    }
+    parts = [
+        np.concatenate([getattr(tally, name) for tally in tallies], axis=1)
+        for name in ("counts", "totals", "deviations")
+    ]
+    measures = [_merged_moments(group, size, *(part[m] for part in parts)) for m in range(len(parts[0]))]
+    counts, totals, deviations = (np.array(each) for each in zip(*measures, strict=True))
+    return Tally(
+        keys=keys[order][starts], **whole, counts=counts, totals=totals, deviations=deviations,
+        problem=next((tally.problem for tally in tallies if tally.problem), ""),
+    )  # fmt: skip
+
+
+def _merged_moments(
+    group: Int64, size: int, counts: Int64, totals: Floats, deviations: Floats
+) -> tuple[Int64, Floats, Floats]:
+    """Moments of groups of groups; no difference of large numbers is taken."""
+    count, total = _added(group, counts, size), np.bincount(group, weights=totals, minlength=size)
+    means = total / np.maximum(count, 1)
+    steps = totals / np.maximum(counts, 1) - means[group]
+    return count, total, np.bincount(group, weights=deviations + counts * np.square(steps), minlength=size)
+
+
+def _added(group: Int64, values: Int64, size: int) -> Int64:
+    found = np.zeros(size, np.int64)
+    np.add.at(found, group, values)
+    return found
+
+
+def _coded(column: npt.NDArray[Any]) -> tuple[Int64 | None, Array]:
+    """A column as places in its values; no places where there is but one value."""
+    starts = np.flatnonzero(column[1:] != column[:-1]) + 1
+    if not len(starts):
+        return None, column[:1]
+    if len(starts) * 64 < len(column):  # such as blocks, which follow each other
+        lengths = np.diff(starts, prepend=0, append=len(column))
+        return np.repeat(np.arange(len(lengths)), lengths), column[np.concatenate(([0], starts))]
+    low, high = int(column.min()), int(column.max())
+    if high - low < _NARROW:
+        return column.astype(np.int64) - low, np.arange(low, high + 1)
+    values, codes = np.unique(column, return_inverse=True)
+    return codes, values
+
+
+def _dense(codes: Int64 | None, size: int, rows: int) -> tuple[Int64, Int64]:
+    """The codes that are used, ascending, and each row's place among them."""
+    if codes is None:
+        return np.zeros(1, np.int64), np.zeros(rows, np.int64)
+    if size > rows + _NARROW:
+        used, places = np.unique(codes, return_inverse=True)
+        return used, places
+    used = np.flatnonzero(np.bincount(codes, minlength=size))
+    places = np.zeros(size, np.int64)
+    places[used] = np.arange(len(used))
+    return used, places[codes]
