@@ -19,7 +19,7 @@ from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
 from lossloop.core.errors import InputError, PolicyError, alternatives
 from lossloop.core.records import Record
-from lossloop.core.tasks import Task
+from lossloop.core.tasks import Task, read_label
 
 Duration = Annotated[Micros, "duration"]
 """A span in microseconds, written ``12h``."""
@@ -64,6 +64,9 @@ class Labels(Record, frozen=True):
 
     mature_after: Duration
     missing: Missing = Missing.WORST_CASE
+    absent_means: float | None = None
+    """The outcome where none came within `after`: absence is the label, as it is of chargebacks."""
+    after: Duration | None = None
 
 
 class Watch(Record, frozen=True):
@@ -174,6 +177,7 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
         policy.calendar.end(0)
     except InputError as error:
         yield Problem((error.field or "block",), str(error))
+    yield from _absence(policy)
     for name, watch in policy.watches.items():
         yield from _watch(watch, ("watches", name))
     if policy.rollout is not None:
@@ -183,6 +187,26 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
         for name in names:
             if name not in ACTIONS:
                 yield Problem((field,), f"{name!r} is no action; {alternatives(name, ACTIONS)}")
+
+
+def _absence(policy: Policy) -> Iterator[Problem]:
+    """Problems with an outcome that is that none came."""
+    value, after = policy.labels.absent_means, policy.labels.after
+    if (value is None) != (after is None):
+        has, lacks = ("absent_means", "after") if after is None else ("after", "absent_means")
+        yield Problem(
+            ("labels", has), f"needs the key {lacks!r} beside it, as {{absent_means: 0, after: 90d}}"
+        )
+    elif value is not None and after is not None:
+        if after <= 0 or after > policy.labels.mature_after:
+            yield Problem(
+                ("labels", "after"),
+                "must lie above 0 and not beyond mature_after: what is judged has its label by then",
+            )
+        try:
+            read_label(policy.task, value)
+        except InputError as error:
+            yield Problem(("labels", "absent_means"), str(error))
 
 
 def _reactions(policy: Policy) -> Iterator[Problem]:

@@ -30,13 +30,13 @@ from lossloop.app.watching import judge_watch
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
-from lossloop.ledger.facts import micros, model_of
+from lossloop.ledger.facts import is_history, micros, model_of
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.join import Join, Taken
 from lossloop.ledger.keys import Keys
 from lossloop.ledger.places import Places
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Rows
+from lossloop.ledger.table import Rows, history_of
 from lossloop.ledger.units import Units
 
 
@@ -103,14 +103,37 @@ class Loop:
         lens, rollout = self.books.lens(model), self._running_rollout(model)
         if rollout is not None and not rollout.told and propose(rollout, None, now=now):
             return True
+        if self._absent(model, lens, now) is not None:
+            return True
         if self._judges_rows(lens, rollout) and self._ripe(model, lens, now, most=1):
             return True
         return next(self._closed_blocks(model, lens, now), None) is not None
+
+    # An outcome that did not come, where that is what it means.
+
+    def _absent(self, model: str, lens: Lens, now: Micros) -> tuple[int, Micros] | None:
+        """Behind which row outcomes are absent, and by when their predictions came; None where none are."""
+        labels, table = lens.policy.labels, self._join(model).table
+        if labels.absent_means is None or labels.after is None:
+            return None
+        after, until = self.books.cursor(model).absent, now - labels.after
+        return (after, until) if len(table.matured(after=after, until=until, most=1)) else None
+
+    def _take_absence(self, model: str, lens: Lens, now: Micros) -> None:
+        while (absent := self._absent(model, lens, now)) is not None:
+            (after, until), labels = absent, lens.policy.labels
+            taken, reached = self._join(model).take_absence(
+                after=after, until=until, age=labels.after or 0, value=labels.absent_means or 0.0
+            )
+            self._pass(model, absent=reached)
+            self.books.add_counts(model, absent=taken.outcomes)
+            show(self.books.documents, model, lens, taken)
 
     # 2. What has reached its judging age. 3. is in `rolling` and `watching`.
 
     def _judge(self, model: str, now: Micros) -> list[Decision]:
         acting, lens = self._acting(model, now), self.books.lens(model)
+        self._take_absence(model, lens, now)
         self._judge_rows(acting, lens)
         for block in self._closed_blocks(model, lens, now):
             self._judge_block(acting, lens, block)
@@ -168,17 +191,19 @@ class Loop:
         if model not in self.books.models() or not frame.batch.num_rows:
             return  # the servers refuse such facts; one from elsewhere must not stop the loop
         lens, at, join = self.books.lens(model), self._arrival(frame, now), self._join(model)
+        history = is_history(frame.batch) and not self._replays
         if frame.kind is Kind.PREDICTION:
-            self._places_of(model).note(len(join.table), segment, start)
-            taken = join.take_predictions(frame.batch, at=at, calendar=lens.policy.calendar)
+            name, table = (history_of(model), join.history) if history else (model, join.table)
+            self._places_of(name).note(len(table), segment, start)
+            taken = join.take_predictions(frame.batch, at=at, calendar=lens.policy.calendar, history=history)
         else:
             taken = join.take_outcomes(frame.batch, at=at, age=lens.policy.labels.mature_after)
         self._count(model, taken)
         show(self.books.documents, model, lens, taken)
 
     def _arrival(self, frame: Frame, now: Micros) -> Int64:
-        """When each row came, by the clock that judges."""
-        if self._replays:
+        """When each row came, by the clock that judges; history came when its events were."""
+        if self._replays or is_history(frame.batch):
             return micros(frame.batch.column("time"))
         return np.full(frame.batch.num_rows, max(now, frame.time), dtype=np.int64)
 
@@ -187,6 +212,7 @@ class Loop:
             model, predictions=taken.predictions, outcomes=taken.outcomes, corrections=taken.corrections,
             waiting=taken.waiting, repeats=taken.repeats, conflicts=taken.conflicts,
         )  # fmt: skip
+        self.books.add_missing(model, taken.missing)
 
     # What the steps share.
 

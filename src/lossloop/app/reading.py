@@ -52,6 +52,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "rollout": None if rollout is None else {**msgspec.to_builtins(rollout), "share": rollout.share},
         "watches": {name: _watch(books, model, name) for name in policy.watches},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
+        "missing": books.missing(model),
         "losses": _losses(books, model),
     }
 

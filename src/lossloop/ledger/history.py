@@ -10,11 +10,12 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
 from lossloop.ledger.base import LogReader, Offsets
+from lossloop.ledger.columns import Floats
 from lossloop.ledger.facts import TIME, model_of
 from lossloop.ledger.frames import Damage, Kind
 from lossloop.ledger.keys import Keys
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Table
+from lossloop.ledger.table import Table, history_of
 
 _KEPT = ("id", "time", "unit", "version", "role", "y_pred")
 _OURS = {*_KEPT, "y_true", "features"}
@@ -32,19 +33,29 @@ def labelled(
     Raises:
         InputError: There is no such prediction.
     """
-    asked, table = predicted(reader, model), Table(store, model)
-    rows = table.find(*keys.of(asked["id"].combine_chunks())) if len(asked) else np.empty(0, np.int64)
-    there = rows >= 0
-    known = np.zeros(len(rows), dtype=bool)
-    known[there] = (table.values("at", rows[there]) + age <= until) & (
-        table.values("labelled_at", rows[there]) <= until
-    )
-    y_true = table.values("y_true", rows[known])
-    come = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
+    asked = predicted(reader, model)
+    found = [
+        _labels(asked, table, keys, until=until, age=age)
+        for table in (Table(store, model), Table(store, history_of(model)))
+    ]
+    y_true = np.where(np.isnan(found[0]), found[1], found[0])
+    come = ~np.isnan(y_true)
     if not come.any():
         raise InputError(f"{model} has no predictions with an outcome yet")
-    labels = pa.array(y_true[come]) if y_true.ndim == 1 else pa.array(list(y_true[come]))
-    return asked.take(np.flatnonzero(known)[come]).append_column("y_true", labels)
+    return asked.filter(pa.array(come)).append_column("y_true", pa.array(y_true[come]))
+
+
+def _labels(asked: pa.Table, table: Table, keys: Keys, *, until: Micros, age: Micros) -> Floats:
+    """The outcome of each prediction as far as a table knows it by `until`; NaN else. Shape (n,)."""
+    labels = np.full(len(asked), np.nan)
+    if not len(table) or not len(asked):
+        return labels
+    rows = table.find(*keys.of(asked["id"].combine_chunks()))
+    places = np.flatnonzero(rows >= 0)
+    at, since = (table.values(name, rows[places]) for name in ("at", "labelled_at"))
+    places = places[(at + age <= until) & (since <= until)]
+    labels[places] = table.values("y_true", rows[places])
+    return labels
 
 
 def predicted(reader: LogReader, model: str) -> pa.Table:

@@ -6,6 +6,7 @@ gave a prediction its outcome, corrected one, repeated one, or wait for their pr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,11 +21,14 @@ from lossloop.ledger.columns import NEVER, Array, Floats, Int64, numbers, widene
 from lossloop.ledger.facts import micros
 from lossloop.ledger.keys import Keys, UInt64
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import ROLES, Table
-from lossloop.ledger.waiting import Waiting
+from lossloop.ledger.table import ROLES, Table, history_of
+from lossloop.ledger.waiting import BEGAN, CORRECTED, REPEATED, Waiting
 
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
 Places = tuple[Int64, Array, Int64]
 """Versions, roles (places in ROLES) and blocks of rows."""
+
+_AT_ONCE = 100_000
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,59 +61,71 @@ class Taken:
     """Ids that came again with other content; the first one stands."""
     arrived: list[Places] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
+    missing: Counter[str] = field(default_factory=Counter)
+    """How many outcomes said that they will never come, by the reason given."""
 
 
 class Join:
     """One model's predictions and the outcomes that wait for one.
 
+    What was brought in later is a table of its own: its rows come in any order, and are not judged.
+
     Args:
-        store: Where both are kept.
+        store: Where all are kept.
         model: Whose they are.
         keys: How ids become numbers.
     """
 
     def __init__(self, store: Store, model: str, keys: Keys) -> None:
         self.table = Table(store, model)
+        self.history = Table(store, history_of(model))
         self._keys = keys
-        self._waiting = Waiting(store, model, self.table)
+        self._waiting = Waiting(store, model, (self.table, self.history))
 
     def flush(self) -> None:
         """Write what changed to the store; call it inside a transaction."""
         self.table.flush()
+        self.history.flush()
         self._waiting.flush()
-
-    def find(self, id: str) -> int | None:
-        """The row of a prediction, counted from 0; None where it is not known."""
-        row = int(self.table.find(*self._keys.of(pa.array([id], pa.string())))[0])
-        return None if row < 0 else row
 
     # Predictions.
 
-    def take_predictions(self, batch: pa.RecordBatch, *, at: Int64, calendar: Calendar) -> Taken:
+    def take_predictions(
+        self, batch: pa.RecordBatch, *, at: Int64, calendar: Calendar, history: bool = False
+    ) -> Taken:
         """Add new predictions and give them the outcomes that waited for them.
 
         Args:
             batch: As facts.predictions makes it.
-            at: When each row came, by the clock that judges; made to never go back. Shape (n,).
+            at: When each row came, by the clock that judges; made to never go back, but for history.
+                Shape (n,).
             calendar: Cuts time into blocks.
+            history: Whether the rows were brought in later.
         """
         taken, rows = Taken(), self._columns(batch)
-        rows["at"] = np.maximum.accumulate(np.maximum(at, self.table.last_at))
-        known = self.table.find(rows["key_high"], rows["key_low"])
-        fresh = _firsts(rows["key_low"], known < 0)
-        again = np.ones(len(known), dtype=bool)
-        again[fresh] = False
-        start = len(self.table)
+        table = self.history if history else self.table
+        known = self._known(rows["key_high"], rows["key_low"])
+        fresh = _firsts(rows["key_low"], ~known)
+        start = len(table)
         if len(fresh):
+            rows["at"] = at if history else np.maximum.accumulate(np.maximum(at, table.last_at))
             added = {name: column[fresh] for name, column in rows.items()}
-            added["block"] = self._blocks(added["at"], calendar)
-            self.table.append(added)
+            added["block"] = calendar.blocks(added["at"]) if history else self._blocks(added["at"], calendar)
+            table.append(added)
             taken.predictions = len(fresh)
             taken.arrived.append((added["version"], added["role"], added["block"]))
-            self._end_waiting(np.arange(start, len(self.table)), added, taken)
-        if again.any():
+            self._end_waiting(table, np.arange(start, len(table)), added, taken)
+        if len(fresh) < len(known):
+            again = np.ones(len(known), dtype=bool)
+            again[fresh] = False
             self._count_again(rows, np.flatnonzero(again), taken)
         return taken
+
+    def _known(self, high: UInt64, low: UInt64) -> Bools:
+        known = self.table.find(high, low) >= 0
+        if len(self.history):
+            known |= self.history.find(high, low) >= 0
+        return np.asarray(known)
 
     def _columns(self, batch: pa.RecordBatch) -> dict[str, Array]:
         """A batch as columns of a table; what another system did not say has its default."""
@@ -140,16 +156,19 @@ class Join:
         return np.maximum.accumulate(blocks if last is None else np.maximum(blocks, last))
 
     def _count_again(self, rows: Mapping[str, Array], places: Int64, taken: Taken) -> None:
-        first = self.table.find(rows["key_high"][places], rows["key_low"][places])
-        same = self.table.values("content", first) == rows["content"][places]
-        taken.repeats += int(np.count_nonzero(same))
-        taken.conflicts += int(np.count_nonzero(~same))
+        for table in (self.table, self.history):
+            first = table.find(rows["key_high"][places], rows["key_low"][places])
+            there = first >= 0
+            same = table.values("content", first[there]) == rows["content"][places[there]]
+            taken.repeats += int(np.count_nonzero(same))
+            taken.conflicts += int(np.count_nonzero(~same))
+            places = places[~there]
 
-    def _end_waiting(self, rows: Int64, added: Mapping[str, Array], taken: Taken) -> None:
+    def _end_waiting(self, table: Table, rows: Int64, added: Mapping[str, Array], taken: Taken) -> None:
         places, y_true, moments = self._waiting.take(added["key_high"], added["key_low"])
         if len(places):
             taken.waiting -= len(places)
-            self._label(rows[places], y_true, moments, taken, age=None)
+            self._label(table, rows[places], y_true, moments, taken)
 
     # Outcomes.
 
@@ -163,60 +182,85 @@ class Join:
         """
         taken, y_true = Taken(), numbers(batch.column("y_true"))
         high, low = self._keys.of(batch.column("id"))
+        said = np.ones(batch.num_rows, dtype=bool)
         left = np.arange(batch.num_rows)
         while len(left):  # an id that comes twice in a batch is taken twice, in order
-            now = _firsts(low[left], np.ones(len(left), dtype=bool))
-            here = left[now]
-            rows = self.table.find(high[here], low[here])
-            there = rows >= 0
-            if there.any():
-                self._label(rows[there], y_true[here[there]], at[here[there]], taken, age=age)
-            if not there.all():
-                early = here[~there]
-                self._keep_waiting(high[early], low[early], y_true[early], at[early], taken)
-            left = np.delete(left, now)
+            firsts = _firsts(low[left], np.ones(len(left), dtype=bool))
+            here, left = left[firsts], np.delete(left, firsts)
+            for table in (self.table, self.history):
+                rows = table.find(high[here], low[here])
+                mine = here[rows >= 0]
+                if len(mine):
+                    found = rows[rows >= 0]
+                    said[mine] = self._label(table, found, y_true[mine], at[mine], taken, age=age)
+                here = here[rows < 0]
+                if not len(here) or not len(self.history):
+                    break
+            if len(here):
+                became = self._waiting.keep(high[here], low[here], y_true[here], at[here])
+                said[here] = became != REPEATED
+                taken.waiting += int(np.count_nonzero(became == BEGAN))
+                taken.corrections += int(np.count_nonzero(became == CORRECTED))
+                taken.repeats += int(np.count_nonzero(became == REPEATED))
+        taken.missing = _reasons(batch, said)
         return taken
 
-    def _keep_waiting(self, high: UInt64, low: UInt64, y_true: Floats, at: Int64, taken: Taken) -> None:
-        waits, corrected, repeats = self._waiting.keep(high, low, y_true, at)
-        taken.waiting += waits
-        taken.corrections += corrected
-        taken.repeats += repeats
+    def take_absence(self, *, after: int, until: Micros, age: Micros, value: float) -> tuple[Taken, int]:
+        """Give rows behind seq `after` that came by `until` an outcome, where none came within `age`.
+
+        Returns:
+            What that did, and the last seq looked at.
+        """
+        taken, rows = Taken(), self.table.matured(after=after, until=until, most=_AT_ONCE)
+        absent = rows.pick(rows.labelled_at == NEVER)
+        if len(absent):
+            labels = np.full(len(absent), value)
+            self._label(self.table, absent.seq - 1, labels, absent.at + age, taken)
+        return taken, after + len(rows)
 
     def _label(
-        self, rows: Int64, y_true: Floats, moments: Int64, taken: Taken, *, age: Micros | None
-    ) -> None:
-        since = self.table.values("labelled_at", rows)
-        before = self.table.values("y_true", rows)
-        y_true, before = _alike(y_true, before)
+        self, table: Table, rows: Int64, y_true: Floats, moments: Int64, taken: Taken, age: Micros = 0
+    ) -> Bools:
+        """Set outcomes of different rows; return which of them said something new. Shape (n,)."""
+        since = table.values("labelled_at", rows)
+        y_true, before = _alike(y_true, table.values("y_true", rows))
         labelled = since != NEVER
-        same = labelled & _equal(before, y_true)
-        taken.repeats += int(np.count_nonzero(same))
-        taken.corrections += int(np.count_nonzero(labelled & ~same))
+        new: Bools = ~(labelled & _equal(before, y_true))
+        taken.repeats += int(np.count_nonzero(~new))
+        taken.corrections += int(np.count_nonzero(labelled & new))
         taken.outcomes += int(np.count_nonzero(~labelled))
-        if same.any():
-            rows, y_true, moments, since, before, labelled = (
-                each[~same] for each in (rows, y_true, moments, since, before, labelled)
+        if not new.all():
+            rows, y_true, moments, since, before = (
+                each[new] for each in (rows, y_true, moments, since, before)
             )
-            if not len(rows):
-                return
-        # A correction keeps the time of the first outcome: the prediction was labelled since then.
+        if not len(rows):
+            return new
+        corrects = since != NEVER
         judged = y_true
-        if labelled.any() and age is not None:
-            late = labelled & (moments > self.table.values("at", rows) + age)
-            first, judged = _alike(self.table.values("judged", rows), y_true)
+        if corrects.any():
+            late = corrects & (moments - age > table.values("at", rows))
+            first, judged = _alike(table.values("judged", rows), y_true)
             judged = np.where(late if judged.ndim == 1 else late[:, None], first, judged)
-        self.table.label(rows, y_true, judged, np.where(labelled, since, moments))
-        taken.changes.append(self._changes(rows, before, y_true))
-
-    def _changes(self, rows: Int64, before: Floats, after: Floats) -> Changes:
+        # A correction keeps the time of the first outcome: the prediction was labelled since then.
+        table.label(rows, y_true, judged, np.where(corrects, since, moments))
         version, role, block, y_pred = (
-            self.table.values(name, rows) for name in ("version", "role", "block", "y_pred")
+            table.values(name, rows) for name in ("version", "role", "block", "y_pred")
         )
-        return Changes(version=version, role=role, block=block, y_pred=y_pred, before=before, after=after)
+        taken.changes.append(
+            Changes(version=version, role=role, block=block, y_pred=y_pred, before=before, after=y_true)
+        )
+        return new
 
 
-def _firsts(low: UInt64, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Int64:
+def _reasons(batch: pa.RecordBatch, said: Bools) -> Counter[str]:
+    """Why outcomes will never come, of rows that said something new."""
+    if "reason" not in batch.schema.names:
+        return Counter()
+    reasons = batch.column("reason").filter(pa.array(said)).drop_null()
+    return Counter(reasons.to_pylist())
+
+
+def _firsts(low: UInt64, wanted: Bools) -> Int64:
     """Places of the first row of each key among the wanted ones, in order."""
     places = np.flatnonzero(wanted)
     _, first = np.unique(low[places], return_index=True)
@@ -259,7 +303,7 @@ def _alike(one: Floats, other: Floats) -> tuple[Floats, Floats]:
     return widened(one, width), widened(other, width)
 
 
-def _equal(one: Floats, other: Floats) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _equal(one: Floats, other: Floats) -> Bools:
     same = (one == other) | (np.isnan(one) & np.isnan(other))
     return np.asarray(same if same.ndim == 1 else same.all(axis=1))
 

@@ -16,7 +16,7 @@ from lossloop.ledger.frames import Damage
 from lossloop.ledger.keys import Keys
 from lossloop.ledger.places import place_of
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import LABELS, ROLES, ROWS
+from lossloop.ledger.table import LABELS, ROLES, ROWS, history_of
 
 Value = float | list[float]
 
@@ -41,13 +41,14 @@ class Known:
 def find(store: Store, log: LogReader, keys: Keys, model: str, id: str) -> Known | None:
     """A prediction and its outcome as far as the store has come; None where it has not."""
     high, low = keys.one(id)
-    for chunk in store.chunks(f"{ROWS}/{model}"):
-        there = chunk.batch.column("key_low").to_numpy() == np.uint64(low)
-        there &= chunk.batch.column("key_high").to_numpy() == np.uint64(high)
-        if there.any():
-            place = int(np.flatnonzero(there)[0])
-            said = columns_of(chunk.batch.slice(place, 1))
-            return _known(store, log, model, id, chunk.first + place, said)
+    for name in (model, history_of(model)):
+        for chunk in store.chunks(f"{ROWS}/{name}"):
+            there = chunk.batch.column("key_low").to_numpy() == np.uint64(low)
+            there &= chunk.batch.column("key_high").to_numpy() == np.uint64(high)
+            if there.any():
+                place = int(np.flatnonzero(there)[0])
+                said = columns_of(chunk.batch.slice(place, 1))
+                return _known(store, log, name, id, chunk.first + place, said)
     return None
 
 

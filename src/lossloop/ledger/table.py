@@ -67,6 +67,11 @@ class Rows:
         return Rows(**{name: getattr(self, name)[wanted] for name in self.__slots__})
 
 
+def history_of(model: str) -> str:
+    """The name of a model's history in streams: rows that were brought in later, and are not judged."""
+    return f"{model}@history"
+
+
 class Table:
     """A model's predictions, and the streams of the store that they are kept in."""
 
@@ -236,4 +241,4 @@ def _width(values: Array) -> int:
     return values.shape[1] if values.ndim == 2 else 1
 
 
-__all__ = ["LABELS", "NEVER", "ROLES", "ROWS", "Rows", "Table", "numbers"]
+__all__ = ["LABELS", "NEVER", "ROLES", "ROWS", "Rows", "Table", "history_of", "numbers"]

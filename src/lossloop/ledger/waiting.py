@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lossloop.ledger.columns import Array, Floats, Int64, widened
@@ -11,6 +13,8 @@ from lossloop.ledger.stream import Stream, stacked
 from lossloop.ledger.table import Table
 
 WAITING = "waiting"
+BEGAN, CORRECTED, REPEATED = 0, 1, 2
+"""What became of an outcome that came too early."""
 _DEAD = 100_000
 """Kept rows whose outcome waits no more, before the rest is written anew."""
 
@@ -23,46 +27,44 @@ class Waiting:
     Args:
         store: Where they are kept.
         model: Whose they are.
-        table: Its predictions: what is there need not be waited for.
+        tables: Its predictions: what is there need not be waited for.
     """
 
-    def __init__(self, store: Store, model: str, table: Table) -> None:
+    def __init__(self, store: Store, model: str, tables: Sequence[Table]) -> None:
         self._stream = Stream(store, f"{WAITING}/{model}")
         self._outcomes: dict[Key, tuple[tuple[float, ...], int]] = {}
         self._new: list[dict[str, Array]] = []
         for columns in self._stream.read():
-            arrived = table.find(columns["key_high"], columns["key_low"]) >= 0
-            left = {name: values[~arrived] for name, values in columns.items()}
+            left: dict[str, Array] = dict(columns)
+            for table in tables:
+                here = table.find(left["key_high"], left["key_low"]) >= 0
+                left = {name: values[~here] for name, values in left.items()}
             for key, y_true, moment in _by_key(left):
                 self._outcomes[key] = (y_true, moment)
 
     def __len__(self) -> int:
         return len(self._outcomes)
 
-    def keep(self, high: UInt64, low: UInt64, y_true: Floats, at: Int64) -> tuple[int, int, int]:
-        """Keep outcomes; return how many began to wait, replaced one that waits, and said the same again.
+    def keep(self, high: UInt64, low: UInt64, y_true: Floats, at: Int64) -> Int64:
+        """Keep outcomes; return for each whether it BEGAN to wait, CORRECTED one that waits, or REPEATED it.
 
-        A correction is known since the first outcome.
+        A correction is known since the first outcome. Shape (n,).
         """
         columns = {"key_high": high, "key_low": low, "y_true": y_true, "labelled_at": at.copy()}
-        begun = corrected = repeated = 0
-        written: list[int] = []
+        became = np.empty(len(low), np.int64)
         for place, (key, label, moment) in enumerate(_by_key(columns)):
             known = self._outcomes.get(key)
-            if known is None:
-                begun += 1
-            elif _same(known[0], label):
-                repeated += 1
+            if known is not None and _same(known[0], label):
+                became[place] = REPEATED
                 continue
-            else:
-                corrected += 1
+            became[place] = BEGAN if known is None else CORRECTED
             since = moment if known is None else known[1]
             self._outcomes[key] = (label, since)
             columns["labelled_at"][place] = since
-            written.append(place)
-        if written:
+        written = np.flatnonzero(became != REPEATED)
+        if len(written):
             self._new.append({name: values[written] for name, values in columns.items()})
-        return begun, corrected, repeated
+        return became
 
     def take(self, high: UInt64, low: UInt64) -> tuple[Int64, Floats, Int64]:
         """Stop waiting for predictions that came: places of those that an outcome waited for, and these."""
