@@ -12,10 +12,12 @@ import pytest
 
 from lossloop.act import retrain as retraining
 from lossloop.act.retrain import Order, retrain
+from lossloop.act.settings import Settings
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY
 from lossloop.core.errors import LossloopError
-from lossloop.ledger.join import take_outcomes, take_predictions
+from lossloop.ledger.join import Join
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.segments import SegmentLog
 from lossloop.ledger.state import State
 from lossloop.registry import Artifacts, Feature, Manifest, Reference
@@ -74,8 +76,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     writer.append([asked, happened])
     writer.close()
     at = np.zeros(2, dtype=np.int64)
-    take_predictions(state, asked.batch, model="m", at=at, calendar=Calendar(span=DAY))
-    take_outcomes(state, happened.batch, model="m", at=at)
+    join = Join(state, "m", Keys(Settings().secret))
+    join.take_predictions(asked.batch, at=at, calendar=Calendar(span=DAY))
+    join.take_outcomes(happened.batch, at=at, age=DAY)
+    with state.transaction():
+        join.flush()
     state.close()
     return path
 

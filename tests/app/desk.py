@@ -21,14 +21,19 @@ from lossloop.app.fold import Folding
 from lossloop.app.home import Home, init
 from lossloop.core.clock import HOUR, Micros
 from lossloop.core.records import Decision
+from lossloop.ledger.columns import ROW
 from lossloop.ledger.facts import outcomes, predictions, tick
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.places import FRAMES
+from lossloop.ledger.state import State
+from lossloop.ledger.stream import Stream, stacked
 from lossloop.registry import Manifest, Reference
 
 MODEL = "m"
 START: Micros = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z
 DAY = 24
 """Hours."""
+EMPTY = {name: empty for name, (_, empty) in ROW.items()}
 
 CALM = Reference(loss="brier", mean=0.1, block="1d", block_means=(0.1,) * 8, rows=800, design_effect=1.0)
 WATCH = {"kind": "regression", "tolerance": 0.02, "promise": "1 per 20 blocks"}
@@ -98,6 +103,14 @@ def ticked(hour: float) -> Frame:
     return tick(moment(hour), now=0)
 
 
+def _columns(state: State, stream: str) -> list[tuple[Any, ...]]:
+    """The columns of a stream, as bytes: what is not there is the same as what is not there."""
+    columns = stacked(list(Stream(state, stream).read()), EMPTY)
+    return [
+        (name, values.dtype.str, values.shape, values.tobytes()) for name, values in sorted(columns.items())
+    ]
+
+
 @dataclass
 class Readings:
     """What a test reads."""
@@ -135,13 +148,12 @@ class Readings:
             return 0.0 if traffic is None else traffic.share
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
-        """Every row of the derived state that a fold made, but for where it was read from."""
+        """All of the derived state that a fold made, but for where it was read from and how it is cut."""
         state = self.home.state()
         try:
-            return {
-                table: list(state.connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3"))
-                for table in ("documents", "predictions", "waiting")
-            }
+            documents = list(state.connection.execute("SELECT * FROM documents ORDER BY 1, 2"))
+            streams = [name for name in state.streams("") if not name.startswith(f"{FRAMES}/")]
+            return {"documents": documents, **{name: _columns(state, name) for name in streams}}
         finally:
             state.close()
 

@@ -93,19 +93,29 @@ def facts() -> list[Frame]:
     return frames
 
 
+class Folded:
+    """A loop as an applier wants it, which may fail at a frame."""
+
+    def __init__(self, loop: Loop, fail_at: int | None) -> None:
+        self._loop = loop
+        self._left = fail_at
+
+    def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
+        if self._left is not None:
+            self._left -= 1
+            if not self._left:
+                raise CutOff
+        made = self._loop.fold(frame, segment=segment, start=start)
+        return [(each.id, msgspec.json.encode(each).decode()) for each in made]
+
+    def flush(self) -> None:
+        self._loop.flush()
+
+
 def fold(home: Home, *, log: SegmentLog | None = None, fail_at: int | None = None) -> None:
     """Fold all there is, as an applier does; cut off at a frame, or by the log's reader."""
     state = home.state(read_only=False)
-    loop, folded = Loop(state, home.settings()), 0
-
-    def each(frame: Frame) -> list[tuple[str, str]]:
-        nonlocal folded
-        folded += 1
-        if folded == fail_at:
-            raise CutOff
-        return [(made.id, msgspec.json.encode(made).decode()) for made in loop.fold(frame)]
-
-    applier = Applier(log or home.log, state, each, SystemClock())
+    applier = Applier(log or home.log, state, Folded(Loop(state, home.settings()), fail_at), SystemClock())
     try:
         while applier.step():
             pass

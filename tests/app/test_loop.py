@@ -18,6 +18,7 @@ from lossloop.core.clock import HOUR, MINUTE, SECOND, ManualClock
 from lossloop.core.errors import InUse
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.keys import Keys
 from tests.app.desk import DAY, MODEL, START, Desk, asked, happened, moment, ticked
 
 GUARD = {"cost": {"kind": "guardrail", "limit": 0.1, "promise": "1 per 20 blocks"}}
@@ -118,8 +119,9 @@ def test_the_same_prediction_twice_stands_once_and_other_content_is_a_conflict(t
     with desk.books() as books:
         counts = books.counts(MODEL)
         assert (counts.predictions, counts.repeats, counts.conflicts) == (1, 1, 1)
-    state = desk.home.state()
-    found = prediction(state, MODEL, "p")
+    state, log = desk.home.state(), desk.home.log.reader()
+    found = prediction(state, log, Keys(desk.home.settings().secret), MODEL, "p")
+    log.close()
     state.close()
     assert found is not None
     assert found["y_pred"] == 0.5

@@ -14,13 +14,15 @@ from lossloop.core.clock import DAY
 from lossloop.core.errors import InputError
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.history import labelled
-from lossloop.ledger.join import take_outcomes, take_predictions
+from lossloop.ledger.join import Join
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.segments import SegmentLog
 from lossloop.ledger.state import State
 from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame
 
 CALENDAR = Calendar(span=DAY)
 AGE = 10
+KEYS = Keys(b"secret")
 
 
 class Ledger:
@@ -34,15 +36,18 @@ class Ledger:
     def put(self, frame: Frame, *, model: str = "m") -> None:
         self._writer.append([frame])
         at = np.full(frame.batch.num_rows, frame.time, dtype=np.int64)
+        join = Join(self.state, model, KEYS)
         if frame.kind is Kind.PREDICTION:
-            take_predictions(self.state, frame.batch, model=model, at=at, calendar=CALENDAR)
+            join.take_predictions(frame.batch, at=at, calendar=CALENDAR)
         if frame.kind is Kind.OUTCOME:
-            take_outcomes(self.state, frame.batch, model=model, at=at)
+            join.take_outcomes(frame.batch, at=at, age=AGE)
+        with self.state.transaction():
+            join.flush()
 
     def labelled(self, *, until: int = 1 << 60, model: str = "m") -> pa.Table:
         reader = self.log.reader()
         try:
-            return labelled(reader, self.state, model, until=until, age=AGE)
+            return labelled(reader, self.state, KEYS, model, until=until, age=AGE)
         finally:
             reader.close()
 
