@@ -233,7 +233,7 @@ def test_a_segment_that_went_between_listing_and_opening_has_nothing(
 ) -> None:
     """A writer that got no room takes back the file that it had begun."""
     file = put(log, 1)
-    monkeypatch.setattr(SegmentReader, "_segments", lambda self: ["gone" + SUFFIX, file.name])
+    monkeypatch.setattr(SegmentReader, "_names", lambda self: ["gone" + SUFFIX, file.name])
     assert read_numbers(log) == [1]
     assert not behind(log, {file.name: file.stat().st_size})
 

@@ -47,7 +47,7 @@ class OpenSegment:
             return None
         header = header_of(os.pread(self._fd, HEADER_SIZE, start), self._seed)
         if header is not None:
-            return header.time if start + header.size <= size else None
+            return max(0, header.time) if start + header.size <= size else None
         return 0 if is_whole(self._bytes(start, READ_AT_ONCE), self._seed) else None
 
     def entries(self, start: int, most: int) -> list[Entry]:

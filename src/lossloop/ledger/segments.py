@@ -8,8 +8,9 @@ import fcntl
 import heapq
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from lossloop.core.clock import Micros
 from lossloop.core.errors import StateError, StorageFull
@@ -33,6 +34,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 Source = OpenSegment | SealedSegment
 Key = tuple[Micros, str]
+Answer = TypeVar("Answer")
 
 
 class SegmentLog:
@@ -75,11 +77,15 @@ class SegmentWriter:
         self._fd = -1
         self._end = 0
         self._old = float("inf")
+        self._closed = False
 
     def append(self, frames: Sequence[Frame]) -> Position:
-        if self._end >= self._roll_at or time.monotonic() >= self._old:
+        if self._closed or self._end >= self._roll_at or time.monotonic() >= self._old:
             self.close()
+            self._begin()
         data = b"".join(encode(frame, self._seed) for frame in self._in_order(frames))
+        if not data:
+            return Position(segment=self.segment, offset=self._end)
         try:
             if self._fd < 0:
                 self._fd = _create(self._directory, self.segment)
@@ -121,13 +127,15 @@ class SegmentWriter:
             if not self._end:
                 with contextlib.suppress(OSError):
                     os.unlink(self._directory / self.segment)
-        self.close()
+            os.close(self._fd)
+        self._begin()
 
     def close(self) -> None:
         """Finish the segment; an append after that begins another."""
+        self._closed = True
         if self._fd >= 0:
             os.close(self._fd)
-            self._begin()
+            self._fd = -1
 
 
 class SegmentReader:
@@ -145,7 +153,7 @@ class SegmentReader:
         self._ends: dict[str, int] = {}
 
     def read(self, after: Offsets, *, most: int = READ_AT_ONCE) -> Iterator[Entry]:
-        heads = [(time, name) for name, time in self._heads(after)]
+        heads = [(moment, name) for name, moment in self._heads(after)]
         heapq.heapify(heads)
         found: dict[str, list[Entry]] = {}
         cut: dict[str, Key] = {}
@@ -191,9 +199,9 @@ class SegmentReader:
             end = self._ends.get(name)
             if end is not None and start >= end:
                 continue
-            time = self._next_time(name, start)
-            if time is not None:
-                yield name, time
+            moment = self._next_time(name, start)
+            if moment is not None:
+                yield name, moment
             elif self._ended(name, start):
                 self._ends[name] = start
                 self._forget(name)
@@ -205,31 +213,30 @@ class SegmentReader:
         return sorted(found)
 
     def _entries(self, name: str, start: int, most: int) -> list[Entry]:
-        source = self._source(name)
-        if source is None:
-            return []
-        try:
-            return source.entries(start, most)
-        except FileNotFoundError:  # rewritten since its manifest was read
-            self._forget(name)
-        source = self._source(name)
-        try:
-            return [] if source is None else source.entries(start, most)
-        except FileNotFoundError as error:
-            raise StateError(
-                f"{error.filename} is missing, and the manifest of {name} names it; restore it from a backup"
-            ) from None
+        return self._asked(name, lambda source: source.entries(start, most)) or []
 
     def _next_time(self, name: str, start: int) -> Micros | None:
-        source = self._source(name)
-        return None if source is None else source.next_time(start)
+        return self._asked(name, lambda source: source.next_time(start))
 
     def _ended(self, name: str, start: int) -> bool:
-        source = self._source(name)
-        return source is not None and source.ended(start)
+        return bool(self._asked(name, lambda source: source.ended(start)))
+
+    def _asked(self, name: str, ask: Callable[[Source], Answer]) -> Answer | None:
+        """What a segment answers; None where it was begun and given up since it was listed."""
+        for last in (False, True):
+            source = self._source(name)
+            try:
+                return None if source is None else ask(source)
+            except FileNotFoundError as error:  # rewritten since its manifest was read
+                self._forget(name)
+                if last:
+                    raise StateError(
+                        f"{error.filename} is missing, and the manifest of {name} names it; "
+                        "restore it from a backup"
+                    ) from None
+        return None
 
     def _source(self, name: str) -> Source | None:
-        """The segment, open; None where it was begun and given up since it was listed."""
         source = self._sources.pop(name, None) or self._opened(name)
         if source is not None:
             if len(self._sources) >= MOST_OPEN:
@@ -251,7 +258,7 @@ class SegmentReader:
 
 def _latest(entries: Sequence[Entry]) -> Micros:
     """The place of a segment's last entry in the order: no entry comes before the one before it."""
-    return max((entry.frame.time for entry in entries if isinstance(entry.frame, Frame)), default=0)
+    return max([0, *(entry.frame.time for entry in entries if isinstance(entry.frame, Frame))])
 
 
 def _trim(found: dict[str, list[Entry]], cut: dict[str, Key], before: Key) -> None:

@@ -1,0 +1,156 @@
+"""Sealing: a finished segment becomes Parquet that anybody's tools open, and that is read back as the same frames.
+
+First come the files, then what they say is compared with the segment to the bit, then the manifest, and only
+then is the segment deleted. A crash at any point leaves the one or the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pyarrow as pa
+
+from lossloop.core.errors import StateError
+from lossloop.ledger import durable, manifests
+from lossloop.ledger.base import Entry, Offsets
+from lossloop.ledger.frames import Damage, Frame
+from lossloop.ledger.manifests import Blob, Manifest, Range
+from lossloop.ledger.opened import READ_AT_ONCE, SUFFIX, OpenSegment
+from lossloop.ledger.sameness import same_batches
+from lossloop.ledger.sealed import SealedSegment
+from lossloop.ledger.sealwriter import SealWriter, Unfit
+from lossloop.ledger.sweeping import sweep
+
+Tell = Callable[[int], None]
+"""Told how many bytes were done since it was last told."""
+
+
+def seal(log: Path, offsets: Offsets | None = None, *, tell: Tell = lambda done: None) -> list[Manifest]:
+    """Seal every segment that is finished and was folded to its end; return the manifests made.
+
+    Args:
+        log: The directory of segments.
+        offsets: How far the log was folded; None seals also what was not.
+        tell: Told of progress, in bytes of segments.
+
+    Raises:
+        InUse: Another process seals, prunes, erases or exports.
+        StorageFull: The disk takes no more; the segment stays as it was.
+    """
+    if not any(log.glob(f"*{SUFFIX}")):
+        return []
+    with durable.maintained(manifests.sealed_directory(log)), durable.explained(log):
+        sweep(log)
+        return list(sealed_ones(log, offsets, tell))
+
+
+def sealed_ones(log: Path, offsets: Offsets | None, tell: Tell = lambda done: None) -> Iterator[Manifest]:
+    """Seal what `seal` would; the caller holds the right to."""
+    for path in finished(log):
+        after = 0 if offsets is None else offsets.get(path.name, 0)
+        segment = OpenSegment(log, path.name)
+        try:
+            ready = segment.finished() and (offsets is None or segment.next_time(after) is None)
+            if ready and segment.next_time(0) is not None:
+                yield _sealed(log, segment)
+            tell(segment.size())
+        finally:
+            segment.close()
+
+
+def finished(log: Path) -> list[Path]:
+    """Segment files that no writer holds, oldest first."""
+    found = []
+    for path in sorted(log.glob(f"*{SUFFIX}")):
+        if path.is_file():
+            segment = OpenSegment(log, path.name)
+            if segment.finished():
+                found.append(path)
+            segment.close()
+    return found
+
+
+def entries_of(segment: OpenSegment | SealedSegment) -> Iterator[Entry]:
+    """All frames of a segment, some 16 MB at a time."""
+    reached = 0
+    while entries := segment.entries(reached, READ_AT_ONCE):
+        yield from entries
+        reached = entries[-1].position.offset
+
+
+def _sealed(log: Path, segment: OpenSegment) -> Manifest:
+    unfit: set[bytes] = set()
+    while True:
+        try:
+            manifest = _written(log, segment, unfit)
+            _compare(log, segment, manifest)
+            break
+        except Unfit as found:
+            if found.schema in unfit:
+                raise StateError(
+                    f"{segment.name} is not sealed: it did not come back as it was; please report this"
+                ) from None
+            unfit.add(found.schema)
+            sweep(log)
+    manifests.write(log, manifest)
+    os.unlink(log / segment.name)
+    durable.sync_directory(log)
+    return manifest
+
+
+def _written(log: Path, segment: OpenSegment, unfit: set[bytes]) -> Manifest:
+    writer = SealWriter(log, segment.name, unfit)
+    damaged: list[Range] = []
+    for entry in entries_of(segment):
+        if isinstance(entry.frame, Damage):
+            damaged.append(Range(start=entry.frame.start, end=entry.frame.end))
+            writer.damage(entry.position.offset)
+        else:
+            writer.add(entry.position.offset, entry.frame)
+    if writer.end < segment.size():  # never acknowledged, or damage with nothing behind it
+        damaged.append(Range(start=writer.end, end=segment.size()))
+    return writer.finish(tuple(damaged), _kept(log, segment, damaged))
+
+
+def _kept(log: Path, segment: OpenSegment, damaged: list[Range]) -> Blob:
+    """Keep what was no frame: it may still tell which facts it was."""
+    if not damaged:
+        return Blob()
+    root = manifests.sealed_directory(log)
+    path = manifests.manifest_path(log, segment.name).with_suffix(".damage")
+    durable.make(path.parent)
+    durable.write(path, b"".join(segment.raw(each.start, each.end) for each in damaged))
+    return Blob(path=str(path.relative_to(root)), bytes=path.stat().st_size, digest=durable.digest_of(path))
+
+
+def _compare(log: Path, segment: OpenSegment, manifest: Manifest) -> None:
+    """Read back what was written.
+
+    Raises:
+        Unfit: With the schema of frames that came back changed; they are kept as they were then.
+    """
+    sealed = SealedSegment(log, segment.name, manifest)
+    try:
+        found = entries_of(sealed)
+        for wanted in entries_of(segment):
+            entry = next(found, None)
+            if entry is not None and _same(wanted, entry):
+                continue
+            schema = wanted.frame.batch.schema if isinstance(wanted.frame, Frame) else pa.schema([])
+            raise Unfit(schema)
+        if next(found, None) is not None:
+            raise Unfit(pa.schema([]))
+    finally:
+        sealed.close()
+
+
+def _same(wanted: Entry, found: Entry) -> bool:
+    if isinstance(wanted.frame, Damage) or isinstance(found.frame, Damage):
+        return wanted == found
+    return (
+        wanted.position == found.position
+        and (wanted.frame.kind, wanted.frame.time) == (found.frame.kind, found.frame.time)
+        and same_batches(wanted.frame.batch, found.frame.batch)
+    )

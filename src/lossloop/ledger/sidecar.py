@@ -1,0 +1,67 @@
+"""The sidecar of a sealed segment: sorted 64-bit hashes of ids, and the rows that they are on.
+
+An Arrow file that is mapped, so that one id is found by looking at a few pages. The hash has no secret: ids
+that were chosen to collide cost a look at more rows, and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.keys import Int64, Keys, UInt64
+
+_KEYS = Keys(b"lossloop.sidecar")
+_SCHEMA = pa.schema([("hash", pa.uint64()), ("row", pa.uint32())])
+_KINDS = (Kind.PREDICTION, Kind.OUTCOME)
+Part = tuple[UInt64, Int64]
+"""Hashes, and the rows of the segment that they are on. Shapes (n,), (n,)."""
+
+
+def hash_of(id: str) -> int:
+    """The hash of an id."""
+    return _KEYS.one(id)[1]
+
+
+def part_of(frame: Frame, first_row: int) -> Part | None:
+    """The hashes of a frame's ids, where it has any; `first_row` is the number of its first row."""
+    batch = frame.batch
+    if frame.kind not in _KINDS or not batch.num_rows or batch.schema.get_field_index("id") < 0:
+        return None
+    ids = batch.column("id")
+    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
+        return None
+    rows = np.arange(first_row, first_row + batch.num_rows)
+    if ids.null_count:
+        valid = ids.is_valid().to_numpy(zero_copy_only=False)
+        ids, rows = ids.drop_null(), rows[valid]
+    return _KEYS.of(ids)[1], rows
+
+
+def write(path: Path, parts: Sequence[Part]) -> None:
+    """Write a sidecar of all parts, sorted."""
+    hashes = np.concatenate([part[0] for part in parts])
+    rows = np.concatenate([part[1] for part in parts]).astype(np.uint32)
+    order = np.argsort(hashes, kind="stable")
+    batch = pa.RecordBatch.from_arrays([pa.array(hashes[order]), pa.array(rows[order])], schema=_SCHEMA)
+    with path.open("wb") as file, pa.ipc.new_file(file, _SCHEMA) as writer:
+        writer.write_batch(batch)
+
+
+def read(path: Path) -> Part:
+    """All hashes, sorted, and their rows; mapped, so only what is looked at is read."""
+    with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+        batch = reader.get_batch(0)
+    return batch.column("hash").to_numpy(), batch.column("row").to_numpy()
+
+
+def find(path: Path, hashes: UInt64) -> Int64:
+    """The rows on which any of these hashes stands, sorted; ids have to be compared still. Shape (n,)."""
+    known, rows = read(path)
+    first, last = np.searchsorted(known, hashes, side="left"), np.searchsorted(known, hashes, side="right")
+    found = [rows[one:other] for one, other in zip(first, last, strict=True) if one < other]
+    return np.unique(np.concatenate(found)).astype(np.int64) if found else np.zeros(0, np.int64)
