@@ -18,8 +18,8 @@ NOWHERE = -1
 """The table of frames that are in none: damage."""
 
 _SCHEMA = pa.schema(
-    [("end", pa.int64()), ("kind", pa.uint8()), ("time", pa.int64()), ("table", pa.int16()), ("rows", pa.int64())]
-)  # fmt: skip
+    {"end": pa.int64(), "kind": pa.uint8(), "time": pa.int64(), "table": pa.int16(), "rows": pa.int64()}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class FrameIndex:
         return np.cumsum(self.rows) - self.rows
 
     def first_in_table(self, raw: Sequence[bool]) -> Int64:
-        """The number of each frame's first row in its table; where frames are kept as they were, one row each.
+        """The number of each frame's first row in its table; one row each where frames are kept as they were.
 
         Args:
             raw: For each table, whether it keeps frames as they were.
@@ -70,15 +70,13 @@ class FrameIndex:
 
 def made(entries: Sequence[tuple[int, int, int, int, int]]) -> FrameIndex:
     """An index of tuples (end, kind, time, table, rows)."""
-    end, kind, time, table, rows = (
-        (list(column) for column in zip(*entries, strict=True)) if entries else ([],) * 5
-    )
+    columns = np.array(entries, np.int64).reshape(-1, 5).T
     return FrameIndex(
-        end=np.array(end, np.int64),
-        kind=np.array(kind, np.uint8),
-        time=np.array(time, np.int64),
-        table=np.array(table, np.int16),
-        rows=np.array(rows, np.int64),
+        end=columns[0],
+        kind=columns[1].astype(np.uint8),
+        time=columns[2],
+        table=columns[3].astype(np.int16),
+        rows=columns[4],
     )
 
 

@@ -41,7 +41,7 @@ class OpenSegment:
         self._probed = float("-inf")
 
     def next_time(self, start: int) -> Micros | None:
-        """The receipt time of the first whole frame behind `start`, 0 for damage; None where nothing is whole."""
+        """The receipt time of the first frame behind `start`, 0 for damage; None where nothing is whole."""
         size = os.fstat(self._fd).st_size
         if size <= start:
             return None
@@ -63,7 +63,7 @@ class OpenSegment:
         ]
 
     def ended(self, start: int) -> bool:
-        """Whether nothing will ever come behind `start`, where nothing whole is now; asked about once a second."""
+        """Whether nothing will ever come behind `start`, where nothing is now; found out about once a second."""
         moment = time.monotonic()
         if moment - self._probed < PROBE_EVERY:
             return False
@@ -88,7 +88,7 @@ class OpenSegment:
         return os.pread(self._fd, end - start, start)
 
     def sync(self) -> None:
-        """Make sure that what was read is on disk: a writer's bytes can be read before its own sync returns."""
+        """Make sure that what was read is on disk: it can be read before its writer's own sync returns."""
         sync(self._fd)
 
     def close(self) -> None:

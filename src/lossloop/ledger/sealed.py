@@ -30,8 +30,8 @@ class SealedSegment:
     """Reads what a manifest names.
 
     Raises:
-        FileNotFoundError: The segment has no manifest. Its other methods raise it where a file is missing: the
-            segment was rewritten since, or somebody deleted it.
+        FileNotFoundError: The segment has no manifest. Its other methods raise it where a file is missing:
+            the segment was rewritten since, or somebody deleted it.
         StateError: The manifest is damaged.
     """
 
@@ -81,7 +81,7 @@ class SealedSegment:
 
     @cached_property
     def _places(self) -> list[tuple[int, int, int, int, int, int]]:
-        """Start, end, kind, time, table, first row in the table; numbers of Python's own are faster singly."""
+        """Start, end, kind, time, table, first row in the table; Python's own numbers are faster singly."""
         index = self.index
         raw = [not table.schema for table in self.manifest.tables]
         columns = (index.start, index.end, index.kind, index.time, index.table, index.first_in_table(raw))

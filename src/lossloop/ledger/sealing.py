@@ -1,4 +1,4 @@
-"""Sealing: a finished segment becomes Parquet that anybody's tools open, and that is read back as the same frames.
+"""Sealing: a finished segment becomes Parquet that anybody's tools open, and is read as the same frames.
 
 First come the files, then what they say is compared with the segment to the bit, then the manifest, and only
 then is the segment deleted. A crash at any point leaves the one or the other.

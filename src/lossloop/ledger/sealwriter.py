@@ -8,6 +8,7 @@ from urllib.parse import quote
 import pyarrow as pa
 
 from lossloop.core.clock import Micros
+from lossloop.core.errors import StateError
 from lossloop.ledger import durable, frameindex, frametable, manifests, sidecar
 from lossloop.ledger.frameindex import DAMAGED, NOWHERE
 from lossloop.ledger.frames import Frame, Kind
@@ -21,7 +22,7 @@ NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What a directory is called whose rows name no model; DuckDB and Polars read null."""
 
 
-class Unfit(Exception):  # noqa: N818 - only sealing sees it
+class Unfit(StateError):
     """Frames of a schema cannot be rows of a Parquet file; they are kept as they were then."""
 
     def __init__(self, schema: pa.Schema) -> None:

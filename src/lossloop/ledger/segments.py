@@ -1,4 +1,4 @@
-"""The embedded log: append-only segment files, one writer each, in a directory; finished ones may be sealed."""
+"""The embedded log: append-only segment files, one writer each, in a directory; finished ones are sealed."""
 
 from __future__ import annotations
 
