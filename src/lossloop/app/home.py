@@ -62,20 +62,35 @@ class Home:
         """This directory, if it can be used by this release.
 
         Raises:
-            StateError: There is none; run `lossloop init`.
+            StateError: There is none, or an older release made it.
             NewerFormat: A newer release made it.
         """
-        try:
-            found = int((self.path / "format").read_text())
-        except (OSError, ValueError):
-            raise StateError(
-                f"{self.path} is no state directory; run: lossloop init --state {self.path}"
-            ) from None
+        found = self.format()
         if found > FORMAT:
             raise NewerFormat(
                 f"{self.path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
             )
+        if found < FORMAT:
+            raise StateError(
+                f"{self.path} has format {found} of an older release; run: "
+                f"lossloop ledger migrate --state {self.path}"
+            )
         return self
+
+    def format(self) -> int:
+        """The number of the directory's format; StateError where it is no state directory."""
+        try:
+            return int((self.path / "format").read_text())
+        except (OSError, ValueError):
+            raise StateError(
+                f"{self.path} is no state directory; run: lossloop init --state {self.path}"
+            ) from None
+
+    def set_format(self) -> None:
+        """Say that the directory has this release's format."""
+        fresh = self.path / "format.new"
+        fresh.write_text(f"{FORMAT}\n")
+        fresh.replace(self.path / "format")
 
 
 def init(path: Path, settings: Settings | None = None) -> Home:
@@ -98,7 +113,7 @@ def init(path: Path, settings: Settings | None = None) -> Home:
     home.tokens.make()
     State(home.database).close()
     # The format comes last: a directory whose making was cut short is not taken for a whole one.
-    (path / "format").write_text(f"{FORMAT}\n")
+    home.set_format()
     return home
 
 
