@@ -6,30 +6,36 @@ Only the columns that are asked for are looked at; where a store maps its chunks
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from lossloop.core.clock import Micros
 from lossloop.ledger.columns import ROW, Array, Floats, Int64, columns_of, widened
 from lossloop.ledger.store import Chunk, Store
-from lossloop.ledger.table import LABELS, ROWS
+from lossloop.ledger.stream import stacked
+from lossloop.ledger.table import LABELS, ROWS, history_of
 from lossloop.pipelines.executors import Piece
 
 PIECE_ROWS = 1 << 19
-"""Rows of a piece: some 15 MB, enough for a cluster and little enough for eight cores."""
-_COLUMNS = ("version", "role", "block", "time", "y_pred")
+"""Rows of a piece: some 20 MB, enough to send away and little enough to share among cores."""
+Columns = Mapping[str, Array]
+
+_KEPT = ("version", "role", "block", "time", "y_pred")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """From when to when predictions were made, by their own time; None for all that there is."""
+    """From when, and until before when, predictions were made by their own time; None for no limit."""
 
     since: Micros | None = None
     until: Micros | None = None
 
-    def holds(self, times: Int64) -> np.ndarray[tuple[int], np.dtype[np.bool_]] | None:
+    def holds(self, times: Int64) -> npt.NDArray[np.bool_] | None:
         """Which moments lie inside; None for all of them. Shape (n,)."""
+        if self.since is None and self.until is None:
+            return None
         inside = np.ones(len(times), dtype=bool)
         if self.since is not None:
             inside &= times >= self.since
@@ -40,71 +46,102 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Slab:
-    """Rows that lie behind each other, as the parts in which they were kept; columns as in a table's rows."""
+    """Rows that follow each other, in the parts in which they were kept: columns, (n,) or (n, k)."""
 
-    parts: tuple[Mapping[str, Array], ...]
+    parts: tuple[Columns, ...]
 
     def __len__(self) -> int:
         return sum(len(part["version"]) for part in self.parts)
 
-    def column(self, name: str) -> Array:
-        """One column of all rows. Shape (n,) or (n, width)."""
-        found = [part[name] for part in self.parts]
-        width = max(values.shape[1] if values.ndim == 2 else 0 for values in found)
-        if width:
-            found = [widened(values, width) for values in found]
-        return found[0] if len(found) == 1 else np.concatenate(found)
+    def batches(self, size: int) -> Iterator[Columns]:
+        """All rows, `size` of them at a time."""
+        for start in range(0, len(self), size):
+            found, first = [], 0
+            for part in self.parts:
+                rows = len(part["version"])
+                low, high = max(start - first, 0), min(start + size - first, rows)
+                if low < high:
+                    found.append({name: values[low:high] for name, values in part.items()})
+                first += rows
+            yield found[0] if len(found) == 1 else stacked(found, {})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
 class History:
-    """Predictions of a model, and the outcomes that are in force, as of when this was made.
+    """One table of predictions of a model, and the outcomes that are in force."""
 
-    Args:
-        store: Where they are kept.
-        model: Whose they are.
-    """
+    chunks: tuple[Chunk, ...]
+    y_true: Floats
+    """NaN where there is no outcome. Shape (rows,) or (rows, k)."""
+    more: Columns = field(default_factory=dict)
+    """Further columns, shape (rows,) each: features, and the slice that each row belongs to."""
+    brought_in: bool = False
+    """Whether these are the predictions that were imported later."""
 
-    def __init__(self, store: Store, model: str) -> None:
-        # The labels first: all that they are of is then among the rows.
-        labels = [columns_of(chunk.batch.select(["seq", "y_true"])) for chunk in store.chunks(f"{LABELS}/{model}")]
-        self._chunks = list(store.chunks(f"{ROWS}/{model}"))
-        self.rows = self._chunks[-1].end if self._chunks else 0
-        self.y_true = _in_force(labels, self.rows)
+    @property
+    def rows(self) -> int:
+        """How many there are, those included that have expired."""
+        return len(self.y_true)
 
-    def pieces(self, span: Span = Span()) -> list[Piece[Slab]]:  # noqa: B008 - a frozen value
-        """All rows in order, except pieces that lie outside the span as a whole."""
-        return [
-            Piece(name=f"rows {start + 1:,} to {min(start + PIECE_ROWS, self.rows):,}", work=slab)
-            for start in range(0, self.rows, PIECE_ROWS)
-            if (slab := self._slab(start, start + PIECE_ROWS, span)).parts
-        ]
+    def pieces(self, span: Span) -> list[Piece[Slab]]:
+        """All rows in order, without pieces of which no row lies in the span."""
+        found = []
+        for start in range(0, self.rows, PIECE_ROWS):
+            end = min(start + PIECE_ROWS, self.rows)
+            slab = self._slab(start, end)
+            if any(_reaches(span, part["time"]) for part in slab.parts):
+                what = "imported predictions" if self.brought_in else "predictions"
+                found.append(Piece(name=f"{what} {start + 1:,} to {end:,}", work=slab))
+        return found
 
-    def _slab(self, start: int, end: int, span: Span) -> Slab:
-        found = [
-            self._part(chunk, max(start, chunk.first), min(end, chunk.end))
-            for chunk in self._chunks
-            if chunk.first < end and start < chunk.end
-        ]
-        return Slab(parts=tuple(found) if any(_reaches(part["time"], span) for part in found) else ())
+    def _slab(self, start: int, end: int) -> Slab:
+        return Slab(
+            parts=tuple(
+                self._part(chunk, max(start, chunk.first), min(end, chunk.end))
+                for chunk in self.chunks
+                if chunk.first < end and start < chunk.end
+            )
+        )
 
-    def _part(self, chunk: Chunk, start: int, end: int) -> dict[str, Array]:
-        there = [name for name in _COLUMNS if name in chunk.batch.schema.names]
+    def _part(self, chunk: Chunk, start: int, end: int) -> Columns:
+        there = [name for name in _KEPT if name in chunk.batch.schema.names]
         part = columns_of(chunk.batch.select(there).slice(start - chunk.first, end - start))
-        for name in _COLUMNS:
+        for name in _KEPT:
             if name not in part:
                 dtype, empty = ROW[name]
                 part[name] = np.full(end - start, empty, dtype)
-        part["y_true"] = self.y_true[start:end]
-        return part
+        return {
+            **part,
+            "y_true": self.y_true[start:end],
+            **{name: values[start:end] for name, values in self.more.items()},
+        }
 
 
-def _reaches(times: Int64, span: Span) -> bool:
+def read_history(store: Store, model: str) -> list[History]:
+    """What a store holds of a model now: what was imported, and what came as it happened.
+
+    Columns stay where they lie until they are looked at.
+    """
+    return [_read(store, history_of(model), brought_in=True), _read(store, model, brought_in=False)]
+
+
+def _read(store: Store, table: str, *, brought_in: bool) -> History:
+    # The labels first: what they belong to is then among the rows.
+    labels = [
+        columns_of(chunk.batch.select(["seq", "y_true"])) for chunk in store.chunks(f"{LABELS}/{table}")
+    ]
+    chunks = tuple(store.chunks(f"{ROWS}/{table}"))
+    y_true = _in_force(labels, chunks[-1].end if chunks else 0)
+    return History(chunks=chunks, y_true=y_true, brought_in=brought_in)
+
+
+def _reaches(span: Span, times: Int64) -> bool:
     inside = span.holds(times)
-    return inside is None or bool(inside.any())
+    return len(times) > 0 if inside is None else bool(inside.any())
 
 
 def _in_force(labels: list[dict[str, Array]], rows: int) -> Floats:
-    """The last outcome of each row, NaN where there is none. Shape (rows,) or (rows, width)."""
+    """The last outcome that was told of each row, NaN where there is none. Shape (rows,) or (rows, k)."""
     width = max((label["y_true"].shape[1] for label in labels if label["y_true"].ndim == 2), default=0)
     found = np.full((rows + 1, width) if width else rows + 1, np.nan)
     for label in labels:

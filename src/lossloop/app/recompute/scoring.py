@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
 from lossloop.app.judging import MOST
-from lossloop.app.recompute.history import Slab, Span
+from lossloop.app.recompute.features import PREFIX
+from lossloop.app.recompute.history import Columns, Slab, Span
 from lossloop.app.recompute.tally import KEYS, Groups, Tally, merged
 from lossloop.core.errors import InputError
-from lossloop.ledger.columns import Array, Floats
+from lossloop.ledger.columns import Array, Floats, Int64
 from lossloop.losses import Loss
 
 BATCH_ROWS = 1 << 17
@@ -42,29 +44,116 @@ class Scoring:
 
 
 def score(slab: Slab, *, scoring: Scoring) -> Tally:
-    """The tally of a slab's rows that lie in the span.
+    """The tally of a slab's rows that lie in the span, of which there is at least one.
 
     Raises:
         InputError: The loss in this process is not the one that is asked for.
     """
     scoring.check()
-    columns = {name: slab.column(name) for name in (*KEYS, "time", "y_pred", "y_true")}
-    batches = (
-        {name: values[start : start + BATCH_ROWS] for name, values in columns.items()}
-        for start in range(0, len(slab), BATCH_ROWS)
-    )
+    _keep_memory()
+    batches = slab.batches(BATCH_ROWS)
     return merged([_tally(rows, scoring) for rows in _inside(batches, scoring.span)])
 
 
-def _inside(batches: Iterator[dict[str, Array]], span: Span) -> Iterator[dict[str, Array]]:
+@lru_cache
+def _keep_memory() -> None:
+    """Let the C library keep what is freed for the next batch, instead of giving it back to the system.
+
+    glibc learns from the largest block (up to 32 MB) that was freed; without this every batch faults its
+    pages in anew, which costs more than the checks (docs/design/0010). Elsewhere it does nothing.
+    """
+    np.empty(31 << 20, np.uint8)
+
+
+def _inside(batches: Iterator[Columns], span: Span) -> Iterator[Columns]:
     for rows in batches:
         inside = span.holds(rows["time"])
-        yield rows if inside is None else {name: values[inside] for name, values in rows.items()}
+        if inside is None:
+            yield rows
+        elif inside.any():
+            yield {name: values[inside] for name, values in rows.items()}
 
 
-def _tally(rows: dict[str, Array], scoring: Scoring) -> Tally:
-    y_true, y_pred = rows["y_true"], rows["y_pred"]
-    groups = Groups([rows[name] for name in KEYS])
+def _tally(rows: Columns, scoring: Scoring) -> Tally:
+    groups = Groups([rows[name] for name in KEYS if name in rows])
+    everyone = groups.count(groups.codes)
+    y_true = rows["y_true"]
     known = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
-    ...
-    return Tally()
+    labelled = everyone if known.all() else groups.count(groups.codes[known])
+    asked: Columns = {"codes": groups.codes, "known": known, **rows}
+    if not known.all() and all(loss.needs_outcome for loss in scoring.losses):
+        asked = {name: values[known] for name, values in asked.items() if name not in KEYS}
+    found = [_costs(loss, asked) for loss in scoring.losses]
+    measures = [costs for costs, _ in found]
+    if len(measures) == 2:
+        measures.append(measures[0] - measures[1])
+    moments = [groups.moments(asked["codes"], costs) for costs in measures]
+    there = everyone > 0
+    counts, totals, deviations = (np.array(each)[:, there] for each in zip(*moments, strict=True))
+    return Tally(
+        keys=_padded(groups.keys[there]), rows=everyone[there], labelled=labelled[there],
+        asked=(labelled if scoring.losses[0].needs_outcome else everyone)[there],
+        counts=counts, totals=totals, deviations=deviations, problem=found[0][1],
+    )  # fmt: skip
+
+
+def _padded(keys: Int64) -> Int64:
+    """Keys with 0 for what rows are not told apart by."""
+    found = np.zeros((len(keys), len(KEYS)), np.int64)
+    found[:, : keys.shape[1]] = keys
+    return found
+
+
+def _costs(loss: Loss, rows: Columns) -> tuple[Floats, str]:
+    """Each row's cost, NaN where it has none, and why the first that should have one has none."""
+    known = rows["known"]
+    if not loss.needs_outcome or known.all():
+        return _scored(loss, rows)
+    costs = np.full(len(known), np.nan)
+    if not known.any():
+        return costs, ""
+    costs[known], problem = _scored(loss, {name: values[known] for name, values in rows.items()})
+    return costs, problem
+
+
+def _scored(loss: Loss, rows: Columns) -> tuple[Floats, str]:
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            costs, problem = loss(rows["y_true"], rows["y_pred"], _features(loss, rows)), ""
+        except InputError:  # some row is ill, or rows have different numbers of classes
+            costs, problem = _row_by_row(loss, rows)
+    # As in the loop: a cost beyond MOST counts as MOST, so that sums stay finite.
+    bounded = np.isfinite(loss.bounds).all()
+    return np.asarray(costs if bounded else np.clip(costs, -MOST, MOST), dtype=np.float64), problem
+
+
+def _row_by_row(loss: Loss, rows: Columns) -> tuple[Floats, str]:
+    y_pred = rows["y_pred"]
+    costs = np.full(len(y_pred), np.nan)
+    problems: list[tuple[int, str]] = []
+    for places, width in _alike(y_pred):
+        some = {name: values[places] for name, values in rows.items()}
+        columns = some["y_pred"] if width is None else some["y_pred"][:, :width]
+        try:
+            costs[places], found = loss.rows(some["y_true"], columns, _features(loss, some))
+        except InputError as error:
+            problems.append((int(places[0]), str(error)))
+        else:
+            problems += [(int(places[each.row]), each.message) for each in found[:1]]
+    return costs, min(problems, default=(0, ""))[1]
+
+
+def _alike(y_pred: Floats) -> Iterator[tuple[Int64, int | None]]:
+    """Places of rows that have the same number of classes, and this number; None for plain numbers."""
+    if y_pred.ndim == 1:
+        yield np.arange(len(y_pred)), None
+        return
+    widths = np.maximum(np.count_nonzero(~np.isnan(y_pred), axis=1), 1)
+    for width in np.unique(widths).tolist():
+        yield np.flatnonzero(widths == width), width
+
+
+def _features(loss: Loss, rows: Columns) -> dict[str, Array] | None:
+    if not loss.needs_features:
+        return None
+    return {name.removeprefix(PREFIX): values for name, values in rows.items() if name.startswith(PREFIX)}

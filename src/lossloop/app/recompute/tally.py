@@ -1,4 +1,4 @@
-"""What is kept of rows: counts, sums and spreads for each version, role and block. Mergeable, and small."""
+"""What is kept of rows: counts, sums and spreads by version, role, block and slice. Mergeable, and small."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from lossloop.ledger.columns import Array, Floats, Int64
 
-KEYS = ("version", "role", "block")
+KEYS = ("version", "role", "block", "slice")
 _NARROW = 4096
 
 
@@ -23,7 +23,7 @@ class Tally:
     """
 
     keys: Int64
-    """Shape (g, 3): version, role (its place in ROLES) and block."""
+    """Shape (g, 4): version, role (its place in ROLES), block and slice (0 where there are none)."""
     rows: Int64
     labelled: Int64
     asked: Int64
@@ -55,29 +55,44 @@ class Groups:
             names.append(values)
             if code is not None:
                 codes = code if codes is None else codes * len(values) + code
-        sizes = [len(values) for values in names]
-        used, self.codes = _dense(codes, int(np.prod(sizes)), len(columns[0]))
-        places = np.unravel_index(used, sizes)
-        self.keys = np.column_stack([values[place] for values, place in zip(names, places, strict=True)])
+        self._names = names
+        self._sizes = [len(values) for values in names]
+        rows, self._size = len(columns[0]), int(np.prod(self._sizes))
+        self._used: Int64 | None = None
+        if codes is None:
+            codes = np.zeros(rows, np.int64)
+        elif self._size > rows + _NARROW:
+            self._used, codes = np.unique(codes, return_inverse=True)
+            self._size = len(self._used)
+        self.codes = codes
+        """Each row's group; some groups may have no rows."""
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    @property
+    def keys(self) -> Int64:
+        """What the rows of each group have in common. Shape (g, columns)."""
+        used = np.arange(self._size) if self._used is None else self._used
+        places = np.unravel_index(used, self._sizes)
+        return np.column_stack([values[place] for values, place in zip(self._names, places, strict=True)])
 
-    def count(self, chosen: Array | None = None) -> Int64:
-        """Rows of each group, or of the chosen among them (a mask or places). Shape (g,)."""
-        return np.bincount(self.codes if chosen is None else self.codes[chosen], minlength=len(self))
+    def count(self, codes: Int64) -> Int64:
+        """Rows of each group. Shape (g,)."""
+        return np.bincount(codes, minlength=self._size)
 
-    def moments(self, values: Floats, chosen: Array | None) -> tuple[Int64, Floats, Floats]:
-        """Count, sum and squared deviations by group, of values that are not NaN; `chosen` are their rows."""
-        codes = self.codes if chosen is None else self.codes[chosen]
+    def moments(self, codes: Int64, values: Floats) -> tuple[Int64, Floats, Floats]:
+        """Count, sum and squared deviations by group, of the values that are not NaN. Shapes (g,)."""
         missing = np.isnan(values)
         if missing.any():
             codes, values = codes[~missing], values[~missing]
-        counts = np.bincount(codes, minlength=len(self))
-        totals = np.bincount(codes, weights=values, minlength=len(self))
-        means = totals / np.maximum(counts, 1)
-        deviations = np.bincount(codes, weights=np.square(values - means[codes]), minlength=len(self))
-        return counts, totals, deviations
+        if not len(values):
+            nothing = np.zeros(self._size)
+            return nothing.astype(np.int64), nothing, nothing
+        counts = np.bincount(codes, minlength=self._size)
+        totals = _sums(codes, values, self._size)
+        centre = float(values.mean())  # of all groups: near enough to each that little is cancelled
+        away = values - centre
+        squares = _sums(codes, away * away, self._size)
+        steps = totals / np.maximum(counts, 1) - centre
+        return counts, totals, np.maximum(squares - counts * np.square(steps), 0.0)
 
 
 def merged(tallies: Sequence[Tally]) -> Tally:
@@ -112,10 +127,15 @@ def _merged_moments(
     group: Int64, size: int, counts: Int64, totals: Floats, deviations: Floats
 ) -> tuple[Int64, Floats, Floats]:
     """Moments of groups of groups; no difference of large numbers is taken."""
-    count, total = _added(group, counts, size), np.bincount(group, weights=totals, minlength=size)
+    count, total = _added(group, counts, size), _sums(group, totals, size)
     means = total / np.maximum(count, 1)
     steps = totals / np.maximum(counts, 1) - means[group]
-    return count, total, np.bincount(group, weights=deviations + counts * np.square(steps), minlength=size)
+    return count, total, _sums(group, deviations + counts * np.square(steps), size)
+
+
+def _sums(group: Int64, values: Floats, size: int) -> Floats:
+    """Sums by group, in the order of the values. Shape (size,)."""
+    return np.asarray(np.bincount(group, weights=values, minlength=size), dtype=np.float64)
 
 
 def _added(group: Int64, values: Int64, size: int) -> Int64:
@@ -137,16 +157,3 @@ def _coded(column: npt.NDArray[Any]) -> tuple[Int64 | None, Array]:
         return column.astype(np.int64) - low, np.arange(low, high + 1)
     values, codes = np.unique(column, return_inverse=True)
     return codes, values
-
-
-def _dense(codes: Int64 | None, size: int, rows: int) -> tuple[Int64, Int64]:
-    """The codes that are used, ascending, and each row's place among them."""
-    if codes is None:
-        return np.zeros(1, np.int64), np.zeros(rows, np.int64)
-    if size > rows + _NARROW:
-        used, places = np.unique(codes, return_inverse=True)
-        return used, places
-    used = np.flatnonzero(np.bincount(codes, minlength=size))
-    places = np.zeros(size, np.int64)
-    places[used] = np.arange(len(used))
-    return used, places[codes]

@@ -1,0 +1,1 @@
+"""Steps, runs, cache, schedules, executors. So far: executors."""
