@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -14,11 +14,11 @@ from lossloop.ledger.frames import Frame, Kind
 
 def prediction_frame(
     ids: Sequence[str],
-    y_pred: Sequence[Any] | None = None,
+    y_pred: Sequence[Any] | pa.Array | None = None,
     *,
     model: str = "m",
     time: Micros = 0,
-    content: bytes = b"sent",
+    content: bytes | None = b"sent",
     **columns: Any,
 ) -> Frame:
     """Predictions of version 1 as champion; any column can be given."""
@@ -30,7 +30,7 @@ def prediction_frame(
         "unit": [None] * count,
         "role": ["champion"] * count,
         "propensity": [1.0] * count,
-        "y_pred": [0.5] * count if y_pred is None else list(y_pred),
+        "y_pred": [0.5] * count if y_pred is None else y_pred,
         "shadow_version": [None] * count,
         "shadow_y_pred": [None] * count,
         "content": [content] * count,
@@ -40,7 +40,7 @@ def prediction_frame(
 
 
 def outcome_frame(
-    labels: dict[str, float | None],
+    labels: Mapping[str, float | None],
     *,
     model: str = "m",
     time: Micros = 0,

@@ -28,8 +28,9 @@ class Index:
             self._slots = np.full(size, -1, np.int32)
             start = 0
         mask = np.uint64(len(self._slots) - 1)
-        rows = np.arange(start, end, dtype=np.int32)
-        slots = (low[start:end] & mask).astype(np.int64)
+        # The key 0, 0 is that of rows that were erased: nobody asks for it, and there may be many.
+        rows = np.flatnonzero(low[start:end] | high[start:end]).astype(np.int32) + np.int32(start)
+        slots = (low[rows] & mask).astype(np.int64)
         while len(rows):
             free = self._slots[slots] < 0
             self._slots[slots[free]] = rows[free]

@@ -6,6 +6,7 @@ gave a prediction its outcome, corrected one, repeated one, or wait for their pr
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -88,6 +89,11 @@ class Join:
         self.history.flush()
         self._waiting.flush()
 
+    def erase(self, rows: Int64, *, history: bool = False) -> None:
+        """Forget whom rows are about and what was predicted; call it inside a transaction."""
+        (self.history if history else self.table).erase(rows)
+        self._waiting.rewrite()  # an outcome that waited for one is known by its prediction's key
+
     # Predictions.
 
     def take_predictions(
@@ -108,8 +114,9 @@ class Join:
         fresh = _firsts(rows["key_low"], ~known)
         start = len(table)
         if len(fresh):
-            rows["at"] = at if history else np.maximum.accumulate(np.maximum(at, table.last_at))
             added = {name: column[fresh] for name, column in rows.items()}
+            at = at[fresh]  # what came again does not move the clock
+            added["at"] = at if history else np.maximum.accumulate(np.maximum(at, table.last_at))
             added["block"] = calendar.blocks(added["at"]) if history else self._blocks(added["at"], calendar)
             table.append(added)
             taken.predictions = len(fresh)
@@ -280,9 +287,10 @@ def _contents(batch: pa.RecordBatch, rows: Mapping[str, Array]) -> Int64:
     """A number per row by which a repeat is told from a conflict: of what was sent, or of what it says."""
     said = rows["version"].astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) ^ rows["unit"].view(np.uint64)
     y_pred = rows["y_pred"]
-    if y_pred.ndim == 2:
-        y_pred = np.nansum(y_pred * _weights(y_pred), axis=1)
-    said ^= np.ascontiguousarray(y_pred).view(np.uint64) * np.uint64(0xC2B2AE3D27D4EB4F)
+    bits = np.ascontiguousarray(y_pred).view(np.uint64)
+    if y_pred.ndim == 2:  # whole numbers: their sum is the same however long the batch's other rows are
+        bits = (np.where(np.isnan(y_pred), 0, bits) * _weights(y_pred.shape[1])).sum(axis=1, dtype=np.uint64)
+    said ^= bits * np.uint64(0xC2B2AE3D27D4EB4F)
     found = said.view(np.int64)
     if "content" in batch.schema.names and batch.column("content").null_count < batch.num_rows:
         for place, content in enumerate(batch.column("content").to_pylist()):
@@ -291,8 +299,8 @@ def _contents(batch: pa.RecordBatch, rows: Mapping[str, Array]) -> Int64:
     return found
 
 
-def _weights(values: Floats) -> Floats:
-    return np.asarray(np.arange(1, values.shape[1] + 1) * np.sqrt(2.0))
+def _weights(width: int) -> UInt64:
+    return np.frombuffer(hashlib.shake_256(b"y_pred").digest(8 * width), np.uint64) | np.uint64(1)
 
 
 def _alike(one: Floats, other: Floats) -> tuple[Floats, Floats]:

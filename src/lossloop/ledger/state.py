@@ -194,6 +194,7 @@ class State:
             self._known[kind, key] = value
             self._dirty.add((kind, key))
         else:
+            self._known.pop((kind, key), None)
             self._run("put_document", kind, key, _text(value))
 
     def drop(self, kind: str, key: str) -> None:

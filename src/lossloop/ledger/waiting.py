@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,7 +83,12 @@ class Waiting:
             self._stream.append(stacked(self._new, {}))
             self._new.clear()
         if self._stream.rows > 2 * len(self._outcomes) + _DEAD:
-            self._stream.rewrite(self._columns())
+            self.rewrite()
+
+    def rewrite(self) -> None:
+        """Write only what waits now, in place of all that ever did; call it inside a transaction."""
+        self._stream.rewrite(self._columns())
+        self._new.clear()
 
     def _columns(self) -> dict[str, Array]:
         keys = np.array(list(self._outcomes), np.uint64).reshape(-1, 2)
@@ -96,8 +102,16 @@ class Waiting:
 
 def _by_key(columns: dict[str, Array]) -> list[tuple[Key, tuple[float, ...], int]]:
     keys = zip(columns["key_high"].tolist(), columns["key_low"].tolist(), strict=True)
-    labels = map(tuple, widened(columns["y_true"], _width(columns["y_true"])).tolist())
+    labels = map(_label, widened(columns["y_true"], _width(columns["y_true"])).tolist())
     return list(zip(keys, labels, columns["labelled_at"].tolist(), strict=True))
+
+
+def _label(values: list[float]) -> tuple[float, ...]:
+    """A label without the filling at its end: it is the same one whatever it was sent beside."""
+    end = len(values)
+    while end > 1 and math.isnan(values[end - 1]):
+        end -= 1
+    return tuple(values[:end])
 
 
 def _labels(labels: list[tuple[float, ...]]) -> Floats:
