@@ -36,7 +36,7 @@ from lossloop.ledger.join import Join, Taken
 from lossloop.ledger.keys import Keys
 from lossloop.ledger.places import Places
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Rows, history_of
+from lossloop.ledger.table import MOST_OPEN, Rows, history_of, keep_within
 from lossloop.ledger.units import Units
 
 
@@ -69,6 +69,9 @@ class Loop:
         """Write what was only kept in memory; the transaction is about to commit."""
         for join in self._joins.values():
             join.flush()
+        keep_within(
+            [table for join in self._joins.values() for table in (join.table, join.history)], MOST_OPEN
+        )
         for places in self._places.values():
             places.flush()
         for units in self._units.values():

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count as counter
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from lossloop.ledger.closed import Closed, Filter
+from lossloop.ledger.index import Index
+from lossloop.ledger.keys import UInt64
+
 Floats = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 Array = npt.NDArray[Any]
+
+Reader = Callable[[int, int], tuple[Iterable[Mapping[str, Array]], Iterable[Mapping[str, Array]]]]
 
 NEVER = np.iinfo(np.int64).max
 """When an outcome came that has not come."""
 PART_ROWS = 1 << 20
 
 _LEAST = 256
+_USES = counter(1)
 ROW: Mapping[str, tuple[type[Any], Any]] = {
     "key_high": (np.uint64, 0),
     "key_low": (np.uint64, 0),
@@ -46,16 +54,33 @@ _RARE = frozenset({"propensity", "role", "unit", "shadow_version", "shadow_y_pre
 
 
 class Part:
-    """Rows `first` to `end` of a table; grows at its end until it is full."""
+    """Rows `first` to `end` of a table; grows at its end until it is full.
 
-    def __init__(self, first: int) -> None:
+    A full part can be closed: it then takes next to no memory, and is read again when one of its rows is
+    asked for.
+
+    Args:
+        first: Its first row's number, counted from 0.
+        read: Reads the part again: its rows, then what their labels became, as columns with `seq`.
+    """
+
+    def __init__(self, first: int, read: Reader) -> None:
         self.first = first
         self.count = 0
+        self.used = 0
+        """When it was last asked for rows, in uses of any part."""
+        self._read = read
+        self._closed: Closed | None = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._size = _LEAST
-        self._columns: dict[str, Array] = {}
-        for name, (dtype, empty) in {**ROW, **LABEL}.items():
-            if name not in _RARE:
-                self._columns[name] = np.full(self._size, empty, dtype)
+        self._index = Index()
+        self._columns: dict[str, Array] = {
+            name: np.full(self._size, empty, dtype)
+            for name, (dtype, empty) in {**ROW, **LABEL}.items()
+            if name not in _RARE
+        }
 
     @property
     def end(self) -> int:
@@ -66,8 +91,56 @@ class Part:
         """How many rows it still takes."""
         return PART_ROWS - self.count
 
+    @property
+    def is_closed(self) -> bool:
+        return self._closed is not None
+
+    def close(self) -> None:
+        """Give the memory back; the part must be full, and stored."""
+        if self._closed is None:
+            low = self._columns["key_low"]
+            self._closed = Closed(
+                filter=Filter(low),
+                last_at=int(self._columns["at"][-1]),
+                last_block=int(self._columns["block"][-1]),
+            )
+            self._columns, self._index = {}, Index()
+
+    def _open(self) -> None:
+        self.used = next(_USES)
+        if self._closed is None:
+            return
+        self._closed, self.count = None, 0
+        self._begin()
+        rows, labels = self._read(self.first, self.first + PART_ROWS)
+        for columns in rows:
+            self.append(columns, 0, len(columns["key_low"]))
+        for event in labels:
+            for name in LABEL:
+                self._write(name, event["seq"] - 1 - self.first, event[name])
+
+    def find(self, high: UInt64, low: UInt64) -> Int64:
+        """The place of each key in the part, -1 where it has none. Shape (n,)."""
+        if self._closed is not None:
+            found = np.full(len(low), -1, np.int64)
+            may = self._closed.filter.may_hold(low)
+            if may.any():
+                self._open()
+                found[may] = self.find(high[may], low[may])
+            return found
+        return self._index.find(
+            self._columns["key_high"][: self.count], self._columns["key_low"][: self.count], high, low
+        )
+
+    def last(self, name: str) -> int:
+        """The last row's value of `at` or `block`."""
+        if self._closed is not None:
+            return self._closed.last_at if name == "at" else self._closed.last_block
+        return int(self._columns[name][self.count - 1])
+
     def column(self, name: str) -> Array:
         """A column's rows so far: do not keep it over an append. Shape (count,) or (count, width)."""
+        self._open()
         found = self._columns.get(name)
         if found is None:
             dtype, empty = ROW[name]
@@ -81,13 +154,17 @@ class Part:
         for name, values in rows.items():
             self._write(name, np.s_[self.count : self.count + count], values[start:end])
         self.count += count
+        high, low = self._columns["key_high"][: self.count], self._columns["key_low"][: self.count]
+        self._index.add(high, low, self.count - count, self.count)
 
     def put(self, name: str, places: Int64, values: Array) -> None:
         """Set values of a column at places counted from the part's first row."""
+        self._open()
         self._write(name, places, values)
 
     def arrays(self, start: int, end: int) -> dict[str, Array]:
         """Every column of a row's own, from row `start` to `end` of the table, as it is stored."""
+        self._open()
         cut = np.s_[start - self.first : end - self.first]
         return {name: self.column(name)[cut] for name in ROW if name in self._columns}
 
@@ -137,11 +214,12 @@ def numbers(values: pa.Array) -> Floats:
     """A column of numbers as (n,), of lists as (n, longest): NaN where there is none."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
-    if not pa.types.is_list(values.type) and not pa.types.is_fixed_size_list(values.type):
+    kind = values.type
+    if not isinstance(kind, (pa.ListType, pa.LargeListType, pa.FixedSizeListType)):
         return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-    if pa.types.is_fixed_size_list(values.type):
+    if isinstance(kind, pa.FixedSizeListType) and not values.null_count:
         flat = values.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False)
-        return np.asarray(flat, dtype=np.float64).reshape(len(values), values.type.list_size)
+        return np.asarray(flat, dtype=np.float64).reshape(len(values), kind.list_size)
     lengths = values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
     found = np.full((len(values), int(lengths.max(initial=1))), np.nan)
     inside = np.arange(found.shape[1]) < lengths[:, None]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from lossloop.ledger.columns import Array, batch_of, columns_of, widened
+from lossloop.ledger.columns import Array, Int64, batch_of, columns_of, widened
 from lossloop.ledger.store import Store
 
 Columns = Mapping[str, Array]
@@ -27,32 +28,43 @@ class Stream:
 
     def __init__(self, store: Store, name: str, empty: Mapping[str, float | int] | None = None) -> None:
         self._store = store
-        self._name = name
+        self.name = name
         self._empty = empty or {}
         self._cuts: list[tuple[int, int]] = []
         self.rows = 0
 
     def read(self) -> Iterator[Columns]:
         """All chunks, from the first; read once, before the first append."""
-        for chunk in self._store.chunks(self._name):
+        for chunk in self._store.chunks(self.name):
             self._cuts.append((chunk.first, chunk.batch.num_rows))
             self.rows = chunk.end
             yield columns_of(chunk.batch)
+
+    def cut_before(self, row: int) -> int:
+        """The number that the chunk with this row begins behind."""
+        place = bisect_right(self._cuts, row, key=lambda cut: cut[0]) - 1
+        return self._cuts[place][0] - 1 if place >= 0 else -1
 
     def append(self, columns: Columns) -> None:
         """Add rows at the end."""
         rows = len(next(iter(columns.values())))
         if not rows:
             return
-        self._store.put_chunk(self._name, self.rows, batch_of(columns))
+        self._store.put_chunk(self.name, self.rows, batch_of(columns))
         self._cuts.append((self.rows, rows))
         self.rows += rows
         for limit in (_SMALL, _MIDDLE):
             self._merge(limit)
 
+    def rewrite_around(self, rows: Int64, read: Callable[[int, int], Columns]) -> None:
+        """Write the chunks anew that hold some rows; `read` gives the rows from one number to another."""
+        for first, count in self._cuts:
+            if ((rows >= first) & (rows < first + count)).any():
+                self._store.put_chunk(self.name, first, batch_of(read(first, first + count)))
+
     def rewrite(self, columns: Columns) -> None:
         """Replace all rows by these."""
-        self._store.drop_stream(self._name)
+        self._store.drop_stream(self.name)
         self._cuts.clear()
         self.rows = 0
         self.append(columns)
@@ -65,8 +77,8 @@ class Stream:
         if run < 2 or (run < _GATHERED and sum(rows for _, rows in cuts) < _MOST):
             return
         first = cuts[0][0]
-        found = [columns_of(chunk.batch) for chunk in self._store.chunks(self._name, after=first - 1)]
-        self._store.put_chunk(self._name, first, batch_of(stacked(found, self._empty)))
+        found = [columns_of(chunk.batch) for chunk in self._store.chunks(self.name, after=first - 1)]
+        self._store.put_chunk(self.name, first, batch_of(stacked(found, self._empty)))
         self._cuts[len(self._cuts) - run :] = [(first, self.rows - first)]
 
 

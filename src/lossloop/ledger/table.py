@@ -8,7 +8,7 @@ the applier commits, so a table that is read again is the one that was committed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +17,19 @@ import numpy as np
 from lossloop.core.calendar import Block
 from lossloop.core.clock import Micros
 from lossloop.core.records import Role
-from lossloop.ledger.columns import LABEL, NEVER, PART_ROWS, ROW, Array, Floats, Int64, Part, numbers, widened
-from lossloop.ledger.index import Index
+from lossloop.ledger.columns import (
+    LABEL,
+    NEVER,
+    PART_ROWS,
+    ROW,
+    Array,
+    Floats,
+    Int64,
+    Part,
+    columns_of,
+    numbers,
+    widened,
+)  # fmt: skip
 from lossloop.ledger.keys import UInt64
 from lossloop.ledger.store import Store
 from lossloop.ledger.stream import Stream, stacked
@@ -26,6 +37,8 @@ from lossloop.ledger.stream import Stream, stacked
 ROLES: tuple[str, ...] = (Role.CHAMPION, Role.CHALLENGER)
 """What the numbers in the column `role` mean."""
 ROWS, LABELS = "rows", "labels"
+MOST_OPEN = 10 * PART_ROWS
+"""Predictions kept in memory, at about 120 bytes each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,18 +86,26 @@ def history_of(model: str) -> str:
 
 
 class Table:
-    """A model's predictions, and the streams of the store that they are kept in."""
+    """A model's predictions, and the streams of the store that they are kept in.
 
-    def __init__(self, store: Store, model: str) -> None:
+    Args:
+        store: Where they lie.
+        model: Whose they are.
+        most: How many rows may lie in memory when the table has been read; `parts` are for later.
+    """
+
+    def __init__(self, store: Store, model: str, *, most: int = MOST_OPEN) -> None:
+        self._store = store
         self._parts: list[Part] = []
-        self._index: list[Index] = []
         self._rows = Stream(store, f"{ROWS}/{model}", {name: empty for name, (_, empty) in ROW.items()})
         self._labels = Stream(store, f"{LABELS}/{model}")
         self._events: list[dict[str, Array]] = []
+        labels = list(self._labels.read())  # first: what is committed meanwhile labels later rows too
         for rows in self._rows.read():
             self._take(rows)
-        for label in self._labels.read():
-            self._set(label)
+            self._keep_within(most)
+        for label in labels:
+            self._set(label, only_open=True)
 
     # What is there.
 
@@ -94,19 +115,24 @@ class Table:
     @property
     def last_at(self) -> Micros:
         """The clock of the last row; 0 before any."""
-        return int(self._parts[-1].column("at")[-1]) if self._parts else 0
+        return self._parts[-1].last("at") if self._parts else 0
 
     @property
     def last_block(self) -> Block | None:
         """The block of the last row; None before any."""
-        return int(self._parts[-1].column("block")[-1]) if self._parts else None
+        return self._parts[-1].last("block") if self._parts else None
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """The parts, of which those that are full may be closed after a `flush`."""
+        return self._parts
 
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The row of each key, -1 where there is none. Shape (n,)."""
         found = np.full(len(low), -1, np.int64)
         left = np.arange(len(low))
-        for part, index in zip(reversed(self._parts), reversed(self._index), strict=True):
-            rows = index.find(part.column("key_high"), part.column("key_low"), high[left], low[left])
+        for part in reversed(self._parts):
+            rows = part.find(high[left], low[left])
             hit = rows >= 0
             found[left[hit]] = rows[hit] + part.first
             left = left[~hit]
@@ -156,38 +182,66 @@ class Table:
             self._events.clear()
 
     def erase(self, rows: Int64) -> None:
-        """Forget whom rows are about and what was predicted; that there was a prediction stays."""
-        blank = {name: empty for name, (_, empty) in ROW.items() if name in _PERSONAL}
+        """Forget whom rows are about and what was predicted; that there was a prediction stays.
+
+        Call it inside a transaction, after a flush.
+        """
         for number in np.unique(rows // PART_ROWS).tolist():
             places = rows[rows // PART_ROWS == number] - number * PART_ROWS
-            part = self._parts[number]
-            for name, empty in blank.items():
-                part.put(name, places, np.full(len(places), empty, part.column(name).dtype))
-        self._rows.rewrite(stacked([part.arrays(part.first, part.end) for part in self._parts], _EMPTY))
+            for name in _PERSONAL:
+                blank = np.full(len(places), ROW[name][1], ROW[name][0])
+                self._parts[number].put(name, places, blank)
+        self._rows.rewrite_around(rows, self._stored)
+
+    def _stored(self, start: int, end: int) -> dict[str, Array]:
+        """Rows `start` to `end` as they are stored."""
+        pieces = [
+            part.arrays(max(start, part.first), min(end, part.end))
+            for part in self._parts
+            if part.first < end and start < part.end
+        ]
+        return stacked(pieces, _EMPTY)
 
     def _take(self, rows: Mapping[str, Array]) -> None:
         count, start = len(rows["key_low"]), 0
         while start < count:
             if not self._parts or not self._parts[-1].room:
-                self._parts.append(Part(len(self)))
-                self._index.append(Index())
+                self._parts.append(Part(len(self), self._read))
             part, end = self._parts[-1], min(count, start + self._parts[-1].room)
-            before = part.count
             part.append(rows, start, end)
-            self._index[-1].add(part.column("key_high"), part.column("key_low"), before, part.count)
             start = end
 
-    def _set(self, event: Mapping[str, Array]) -> None:
+    def _set(self, event: Mapping[str, Array], *, only_open: bool = False) -> None:
         rows = event["seq"] - 1
-        number = int(rows[0]) // PART_ROWS if len(rows) else 0
-        inside = (rows // PART_ROWS) == number
-        for name in LABEL:
-            if inside.all():
-                self._parts[number].put(name, rows - number * PART_ROWS, event[name])
+        numbers_of_parts = rows // PART_ROWS
+        touched = np.unique(numbers_of_parts).tolist()
+        for number in touched:
+            part = self._parts[number]
+            if only_open and part.is_closed:
                 continue
-            for each in np.unique(rows // PART_ROWS).tolist():
-                here = rows // PART_ROWS == each
-                self._parts[each].put(name, rows[here] - each * PART_ROWS, event[name][here])
+            here = slice(None) if len(touched) == 1 else np.flatnonzero(numbers_of_parts == number)
+            for name in LABEL:
+                part.put(name, rows[here] - number * PART_ROWS, event[name][here])
+
+    def _read(self, start: int, end: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
+        """Rows `start` to `end` as they are stored, and what their labels became, in order."""
+        rows = []
+        for chunk in self._store.chunks(self._rows.name, after=self._rows.cut_before(start)):
+            if chunk.first >= end:
+                break
+            cut = chunk.batch.slice(max(start - chunk.first, 0), end - max(start, chunk.first))
+            rows.append(columns_of(cut))
+        labels = []
+        for chunk in self._store.chunks(self._labels.name):
+            seq = chunk.batch.column("seq").to_numpy()
+            mine = np.flatnonzero((seq > start) & (seq <= end))
+            if len(mine):
+                labels.append({name: each[mine] for name, each in columns_of(chunk.batch).items()})
+        return rows, labels
+
+    def _keep_within(self, most: int) -> None:
+        """Close the oldest parts while there are more rows in memory."""
+        keep_within([self], most)
 
     # What is asked of rows in order.
 
@@ -219,7 +273,7 @@ class Table:
         low, high = 0, len(self._parts)
         while low < high:
             middle = (low + high) // 2
-            if self._parts[middle].column(name)[-1] <= value:
+            if self._parts[middle].last(name) <= value:
                 low = middle + 1
             else:
                 high = middle
@@ -227,6 +281,17 @@ class Table:
             return len(self)
         part = self._parts[low]
         return part.first + int(np.searchsorted(part.column(name), value, side="right"))
+
+
+def keep_within(tables: Sequence[Table], most: int) -> None:
+    """Close the full parts that were used least recently, until at most so many rows lie in memory."""
+    opened = [part for table in tables for part in table.parts if not part.is_closed]
+    rows = sum(part.count for part in opened)
+    for part in sorted((part for part in opened if not part.room), key=lambda part: part.used):
+        if rows <= most:
+            return
+        part.close()
+        rows -= part.count
 
 
 _PERSONAL = ("key_high", "key_low", "unit", "y_pred", "shadow_y_pred", "content")
