@@ -44,7 +44,10 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
             arrived[place] += len(rows)
     changed: dict[Place, list[tuple[Floats, Floats]]] = {}
     for changes in taken.changes:
-        added, gone = lens.scores(changes.after, changes.y_pred), lens.scores(changes.before, changes.y_pred)
+        added = lens.scores(changes.after, changes.y_pred)
+        # Most outcomes are the first of their prediction: nothing is taken back then.
+        corrects = not np.isnan(changes.before).all()
+        gone = lens.scores(changes.before, changes.y_pred) if corrects else np.full(len(changes), np.nan)
         for place, rows in _by_place(changes.version, changes.role, changes.block):
             changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
