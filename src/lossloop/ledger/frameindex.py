@@ -58,14 +58,14 @@ class FrameIndex:
             found[here] = np.cumsum(counts) - counts
         return found
 
+    def frames_of(self, rows: Int64) -> Int64:
+        """The places of the frames that have these rows of the segment, sorted, each once."""
+        return np.unique(np.searchsorted(np.cumsum(self.rows), rows, side="right"))
+
     def latest(self) -> Int64:
         """Where each stands in the order of the log: no entry comes before the one before it."""
         times = np.where(self.kind == DAMAGED, 0, self.time)
         return np.maximum.accumulate(np.maximum(times, 0)) if len(self) else times
-
-    def of(self, table: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Which frames lie in a table."""
-        return np.asarray(self.table == table)
 
 
 def made(entries: Sequence[tuple[int, int, int, int, int]]) -> FrameIndex:

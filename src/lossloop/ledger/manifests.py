@@ -164,21 +164,23 @@ def read(log: Path, segment: str) -> Manifest:
         found = msgspec.json.decode(raw, type=Manifest)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise _damaged(path) from None
-    if encode(found) != raw or found.segment != segment:
+    # There is one way in which a manifest is written: any other byte is damage.
+    if _text(summed(found)) != raw or found.segment != segment:
         raise _damaged(path)
     return found
 
 
-def write(log: Path, manifest: Manifest) -> None:
-    """Put a manifest in force: from here on the segment is what it says."""
-    durable.write(manifest_path(log, manifest.segment), encode(manifest))
+def write(log: Path, manifest: Manifest) -> Manifest:
+    """Put a manifest in force: from here on the segment is what it says. Return it with its CRC."""
+    whole = summed(manifest)
+    durable.write(manifest_path(log, manifest.segment), _text(whole))
+    return whole
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The one way in which a manifest is written: any other byte is damage."""
-    blank = msgspec.structs.replace(manifest, crc=0)
-    crc = zlib.crc32(_text(blank))
-    return _text(msgspec.structs.replace(manifest, crc=crc))
+def summed(manifest: Manifest) -> Manifest:
+    """A manifest with the CRC of what it says."""
+    crc = zlib.crc32(_text(msgspec.structs.replace(manifest, crc=0)))
+    return msgspec.structs.replace(manifest, crc=crc)
 
 
 def schema_text(schema: pa.Schema) -> str:

@@ -63,7 +63,7 @@ class OpenSegment:
         ]
 
     def ended(self, start: int) -> bool:
-        """Whether nothing will ever come behind `start`, where nothing is now; found out about once a second."""
+        """Whether nothing will ever come behind `start`, where nothing is now; asked once a second."""
         moment = time.monotonic()
         if moment - self._probed < PROBE_EVERY:
             return False

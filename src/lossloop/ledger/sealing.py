@@ -94,7 +94,7 @@ def _sealed(log: Path, segment: OpenSegment) -> Manifest:
                 ) from None
             unfit.add(found.schema)
             sweep(log)
-    manifests.write(log, manifest)
+    manifest = manifests.write(log, manifest)
     os.unlink(log / segment.name)
     durable.sync_directory(log)
     return manifest

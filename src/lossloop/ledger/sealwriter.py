@@ -220,6 +220,11 @@ def settled(root: Path, draft: Path) -> Blob:
     return blob
 
 
+def draft_of(path: Path, generation: int) -> Path:
+    """Where the next generation of a file is drafted."""
+    return path.with_name(f"{path.name.split('.')[0]}.{generation}{path.suffix}{durable.DRAFT}")
+
+
 def _draft(root: Path, segment: str, generation: int, what: str) -> Path:
     durable.make(root / "index")
     return root / "index" / f"{stem_of(segment, generation)}.{what}.arrow{durable.DRAFT}"

@@ -22,24 +22,30 @@ Part = tuple[UInt64, Int64]
 """Hashes, and the rows of the segment that they are on. Shapes (n,), (n,)."""
 
 
-def hash_of(id: str) -> int:
-    """The hash of an id."""
-    return _KEYS.one(id)[1]
+def hashes_of(ids: pa.Array) -> UInt64:
+    """The hashes of ids, none of them null. Shape (n,)."""
+    return _KEYS.of(ids)[1]
+
+
+def ids_of(frame: Frame) -> pa.Array | None:
+    """The ids of a frame's rows, null where a row has none; None where its kind or its columns have none."""
+    place = frame.batch.schema.get_field_index("id")
+    if frame.kind not in _KINDS or place < 0:
+        return None
+    ids = frame.batch.column(place)
+    return ids if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) else None
 
 
 def part_of(frame: Frame, first_row: int) -> Part | None:
     """The hashes of a frame's ids, where it has any; `first_row` is the number of its first row."""
-    batch = frame.batch
-    if frame.kind not in _KINDS or not batch.num_rows or batch.schema.get_field_index("id") < 0:
+    ids = ids_of(frame)
+    if ids is None or len(ids) == ids.null_count:
         return None
-    ids = batch.column("id")
-    if not (pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type)):
-        return None
-    rows = np.arange(first_row, first_row + batch.num_rows)
+    rows = np.arange(first_row, first_row + len(ids))
     if ids.null_count:
-        valid = ids.is_valid().to_numpy(zero_copy_only=False)
-        ids, rows = ids.drop_null(), rows[valid]
-    return _KEYS.of(ids)[1], rows
+        rows = rows[ids.is_valid().to_numpy(zero_copy_only=False)]
+        ids = ids.drop_null()
+    return hashes_of(ids), rows
 
 
 def write(path: Path, parts: Sequence[Part]) -> None:
