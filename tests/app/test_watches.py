@@ -11,6 +11,7 @@ import pytest
 from lossloop.act import outbox
 from lossloop.app.commands import Promote, RollBack
 from lossloop.app.reading import status
+from lossloop.app.showing import shown as shown_of
 from lossloop.core.errors import Conflict, PolicyError
 from lossloop.core.records import VerdictKind
 from lossloop.ledger.frames import Frame
@@ -378,3 +379,13 @@ def test_what_past_figures_were_computed_with_does_not_change(tmp_path: Path, ke
     desk.predict(1, [0.1])
     with pytest.raises(Conflict, match=f"judged with its present {key}; give the model a new name"):
         desk.policy(**{key: value})
+
+
+def test_a_loss_without_outcomes_is_shown_once_per_prediction(tmp_path: Path) -> None:
+    """It is known when the prediction is made; an outcome that comes changes nothing."""
+    desk = Desk.ready(tmp_path / "s", task="regression", loss="constraint_violation(high=0.5)")
+    ids = desk.ids(4)
+    desk.send(asked(8, [0.75, 0.25, 0.75, 0.75], ids), happened(9, ids))
+    with desk.books() as books:
+        (shown,) = shown_of(books.documents, MODEL)
+    assert (shown.predictions, shown.losses.count, shown.losses.total) == (4, 4, 3.0)

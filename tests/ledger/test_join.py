@@ -204,8 +204,9 @@ def test_the_same_id_twice_in_one_batch_counts_once(join: Join) -> None:
     taken = predict(join, ["a", "a", "b", "a"], [0.1, 0.2, 0.3, 0.4])
     assert (taken.predictions, taken.repeats) == (2, 2)
     assert rows(join).y_pred.tolist() == [0.1, 0.3]
-    ((versions, roles, blocks),) = taken.arrived
-    assert (versions.tolist(), roles.tolist(), len(set(blocks.tolist()))) == ([1, 1], [0, 0], 1)
+    (new,) = taken.arrived
+    assert (new.version.tolist(), new.role.tolist(), len(set(new.block.tolist()))) == ([1, 1], [0, 0], 1)
+    assert new.y_pred.tolist() == [0.1, 0.3]
 
 
 def test_models_do_not_share_ids(join: Join) -> None:

@@ -39,11 +39,14 @@ def shown(documents: Documents, model: str) -> list[Shown]:
 def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
     """Add new predictions and outcomes; a correction takes the old loss away and adds the new one."""
     arrived = Counter[Place]()
-    for version, role, block in taken.arrived:
-        for place, rows in _by_place(version, role, block):
-            arrived[place] += len(rows)
     changed: dict[Place, list[tuple[Floats, Floats]]] = {}
-    for changes in taken.changes:
+    for new in taken.arrived:
+        nothing = np.full(len(new), np.nan)
+        known = nothing if lens.loss.needs_outcome else lens.scores(nothing, new.y_pred)
+        for place, rows in _by_place(new.version, new.role, new.block):
+            arrived[place] += len(rows)
+            changed.setdefault(place, []).append((known[rows], nothing[rows]))
+    for changes in taken.changes if lens.loss.needs_outcome else ():
         added = lens.scores(changes.after, changes.y_pred)
         # Most outcomes are the first of their prediction: nothing is taken back then.
         corrects = not np.isnan(changes.before).all()

@@ -26,10 +26,21 @@ from lossloop.ledger.table import ROLES, Table, history_of
 from lossloop.ledger.waiting import BEGAN, CORRECTED, REPEATED, Waiting
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
-Places = tuple[Int64, Array, Int64]
-"""Versions, roles (places in ROLES) and blocks of rows."""
 
 _AT_ONCE = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrivals:
+    """New predictions, by column. Arrays of n; roles are places in ROLES."""
+
+    version: Int64
+    role: Array
+    block: Int64
+    y_pred: Floats
+
+    def __len__(self) -> int:
+        return len(self.version)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,7 +71,7 @@ class Taken:
     repeats: int = 0
     conflicts: int = 0
     """Ids that came again with other content; the first one stands."""
-    arrived: list[Places] = field(default_factory=list)
+    arrived: list[Arrivals] = field(default_factory=list)
     changes: list[Changes] = field(default_factory=list)
     missing: Counter[str] = field(default_factory=Counter)
     """How many outcomes said that they will never come, by the reason given."""
@@ -120,7 +131,7 @@ class Join:
             added["block"] = calendar.blocks(added["at"]) if history else self._blocks(added["at"], calendar)
             table.append(added)
             taken.predictions = len(fresh)
-            taken.arrived.append((added["version"], added["role"], added["block"]))
+            taken.arrived.append(Arrivals(**{name: added[name] for name in Arrivals.__slots__}))
             self._end_waiting(table, np.arange(start, len(table)), added, taken)
         if len(fresh) < len(known):
             again = np.ones(len(known), dtype=bool)
@@ -316,4 +327,4 @@ def _equal(one: Floats, other: Floats) -> Bools:
     return np.asarray(same if same.ndim == 1 else same.all(axis=1))
 
 
-__all__ = ["Changes", "Join", "Places", "Taken"]
+__all__ = ["Arrivals", "Changes", "Join", "Taken"]
