@@ -14,7 +14,21 @@ if TYPE_CHECKING:
     from lossloop import judges, losses
     from lossloop.act.policy import Policy, read_policy
     from lossloop.act.retrain import Trained, TrainingData
-    from lossloop.client import Client, Refused, Unreachable
+    from lossloop.client import (
+        AsyncClient,
+        Backlog,
+        Client,
+        RecordASGI,
+        RecordWSGI,
+        Refusal,
+        Refused,
+        Spool,
+        SpoolFull,
+        Unreachable,
+        last_id,
+        last_ids,
+        record,
+    )
     from lossloop.core.errors import InputError, LossloopError, PolicyError
     from lossloop.core.records import Decision, Interval, Verdict, VerdictKind
     from lossloop.losses import Loss, loss
@@ -23,6 +37,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AsyncClient",
+    "Backlog",
     "Client",
     "Decision",
     "Feature",
@@ -33,8 +49,13 @@ __all__ = [
     "Manifest",
     "Policy",
     "PolicyError",
+    "RecordASGI",
+    "RecordWSGI",
     "Reference",
+    "Refusal",
     "Refused",
+    "Spool",
+    "SpoolFull",
     "Trained",
     "TrainingData",
     "Unreachable",
@@ -42,15 +63,32 @@ __all__ = [
     "VerdictKind",
     "__version__",
     "judges",
+    "last_id",
+    "last_ids",
     "loss",
     "losses",
     "read_policy",
+    "record",
 ]
 
 _HOMES = {
     "lossloop.act.policy": ("Policy", "read_policy"),
     "lossloop.act.retrain": ("Trained", "TrainingData"),
-    "lossloop.client": ("Client", "Refused", "Unreachable"),
+    "lossloop.client": (
+        "AsyncClient",
+        "Backlog",
+        "Client",
+        "RecordASGI",
+        "RecordWSGI",
+        "Refusal",
+        "Refused",
+        "Spool",
+        "SpoolFull",
+        "Unreachable",
+        "last_id",
+        "last_ids",
+        "record",
+    ),
     "lossloop.core.errors": ("InputError", "LossloopError", "PolicyError"),
     "lossloop.core.records": ("Decision", "Interval", "Verdict", "VerdictKind"),
     "lossloop.losses": ("Loss", "loss"),

@@ -1,0 +1,290 @@
+"""`ll.record`: record what a function of yours predicts, without changing what it does.
+
+A failure to record is logged and counted (`backlog().lost`); the prediction never hears of it.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast
+
+import msgspec
+
+from lossloop.client.asynchronous import AsyncClient, hand_over
+from lossloop.client.client import Client
+from lossloop.client.rows import Kind, to_json
+from lossloop.core.errors import InputError
+from lossloop.core.ids import new_id
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Version = int | Callable[[], int]
+_last: ContextVar[tuple[str, ...]] = ContextVar("lossloop_last", default=())
+
+
+def last_id() -> str | None:
+    """The id of what this thread or task recorded last; None where the last prediction was not recorded."""
+    return _last.get()[-1] if _last.get() else None
+
+
+def last_ids() -> tuple[str, ...]:
+    """The ids of the rows that this thread or task recorded last; none where they were not recorded."""
+    return _last.get()
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A prediction while it is made: what a ``with ll.record(...)`` block gives, to be filled in."""
+
+    version: int
+    id: str = field(default_factory=new_id)
+    y_pred: Any = None
+    unit: str | None = None
+    features: Any = None
+    role: str | None = None
+    propensity: float | None = None
+    time: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def row(self) -> dict[str, Any]:
+        """What is handed over of it."""
+        return {key: value for key, value in vars(self).items() if value is not None or key == "y_pred"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Extract:
+    """How rows are made of a call: each function is given the call's arguments, or a row of its batch."""
+
+    id: Callable[..., str] | None
+    unit: Callable[..., str | None] | None
+    features: Callable[..., Any] | Sequence[str] | bool
+    y_pred: Callable[[Any], Any] | None
+
+    def drafts(self, version: int, calls: Sequence[_Call]) -> list[Draft]:
+        """A draft for each call, or row, before it is answered."""
+        return [self._draft(version, call) for call in calls]
+
+    def _draft(self, version: int, call: _Call) -> Draft:
+        draft = Draft(version=version, id=self.id(*call.args, **call.named) if self.id else new_id())
+        draft.unit = self.unit(*call.args, **call.named) if self.unit else None
+        if callable(self.features):
+            draft.features = self.features(*call.args, **call.named)
+        elif self.features is not False:
+            draft.features = call.value
+            if self.features is not True:
+                draft.features = _chosen(call.value, self.features)
+        if draft.features is not None:  # as JSON now: the function may change what it was given
+            raw = to_json(draft.features)
+            draft.features = msgspec.Raw(raw if raw[:1] == b"{" else to_json({call.name: draft.features}))
+        return draft
+
+    def fill(self, drafts: Sequence[Draft], answers: Sequence[Any]) -> list[dict[str, Any]]:
+        """The rows to hand over, once the function has answered."""
+        if len(drafts) != len(answers):
+            raise InputError(
+                f"{len(drafts)} rows were given to a batch function and {len(answers)} came back"
+            )
+        for draft, answer in zip(drafts, answers, strict=True):
+            draft.y_pred = self.y_pred(answer) if self.y_pred else answer
+        return [draft.row() for draft in drafts]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Call:
+    """One call, or one row of a batch: what the functions of an Extract are given, and what it is about."""
+
+    args: tuple[Any, ...]
+    named: Mapping[str, Any]
+    value: Any
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shape:
+    """How a function is called."""
+
+    names: tuple[str, ...]
+    bound: bool
+    """Whether its first argument is the object that it belongs to."""
+    batch: bool
+
+    @classmethod
+    def of(cls, function: Callable[..., Any], *, batch: bool) -> _Shape:
+        try:
+            parameters = inspect.signature(function).parameters.values()
+        except ValueError:  # some functions written in C do not tell
+            return cls(names=("input",), bound=False, batch=batch)
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        names = tuple(each.name for each in parameters if each.kind in by_place)
+        return cls(names=names, bound=names[:1] in (("self",), ("cls",)), batch=batch)
+
+    def calls(self, args: tuple[Any, ...], named: Mapping[str, Any]) -> list[_Call]:
+        """The call, or a call for each row of its first argument."""
+        given = {**dict(zip(self.names, args, strict=False)), **named}
+        if self.bound:
+            given.pop(self.names[0], None)
+        name, first = next(iter(given.items()), ("input", None))
+        if self.batch:
+            return [_Call(args=(row,), named={}, value=row, name=name) for row in listed(first)]
+        value = first if len(given) == 1 else given
+        return [_Call(args=args, named=named, value=value, name=name)]
+
+
+def listed(value: Any) -> list[Any]:
+    """The rows of a batch: of a list, an array, or a data frame of pandas or Polars (as dicts)."""
+    if hasattr(value, "to_dicts"):
+        return list(value.to_dicts())
+    if hasattr(value, "to_dict") and hasattr(value, "columns"):
+        return list(value.to_dict("records"))
+    return list(value.tolist() if hasattr(value, "tolist") else value)
+
+
+def _chosen(value: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The named features of a mapping or an object; or of a row of values, in the order of the names."""
+    if isinstance(value, Mapping):
+        return {name: value[name] for name in names if name in value}
+    if all(hasattr(value, name) for name in names):
+        return {name: getattr(value, name) for name in names}
+    return dict(zip(names, listed(value), strict=True))
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    """Whether what a function, or an object that can be called, returns is to be awaited."""
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+class Recorder:
+    """What `ll.record` makes: a decorator, and a context manager."""
+
+    def __init__(
+        self, client: Client | AsyncClient, model: str, version: Version, extract: Extract, batch: bool
+    ) -> None:
+        self._sender = client.sender
+        self._model = model
+        self._version = version
+        self._extract = extract
+        self._batch = batch
+
+    def __call__(self, function: Callable[P, T]) -> Callable[P, T]:
+        """A function that does the same, and is recorded."""
+        shape = _Shape.of(function, batch=self._batch)
+        if _is_async(function):
+            return cast(Callable[P, T], self._awaited(function, shape))
+
+        @functools.wraps(function)
+        def recorded(*args: P.args, **kwargs: P.kwargs) -> T:
+            drafts = self._asked(shape, args, kwargs)
+            result = function(*args, **kwargs)
+            self._answered(drafts, result)
+            return result
+
+        return recorded
+
+    def _awaited(self, function: Any, shape: _Shape) -> Any:
+        @functools.wraps(function)
+        async def recorded(*args: Any, **kwargs: Any) -> Any:
+            drafts = self._asked(shape, args, kwargs)
+            result = await function(*args, **kwargs)
+            if (rows := self._rows(drafts, result)) is not None:
+                try:
+                    self._recorded(await hand_over(self._sender, Kind.PREDICTION, self._model, rows))
+                except Exception as error:  # noqa: BLE001 - the prediction was made, and is answered
+                    self._lose(len(rows), error)
+            return result
+
+        return recorded
+
+    def __enter__(self) -> Draft:
+        _last.set(())
+        version = self._version() if callable(self._version) else self._version
+        draft = Draft(version=version)
+        _open.set((*_open.get(), draft))
+        return draft
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        *before, draft = _open.get()
+        _open.set(tuple(before))
+        if error is None:
+            self._hand_over([draft.row()])
+
+    def _asked(self, shape: _Shape, args: Any, kwargs: Any) -> list[Draft] | Exception:
+        """A draft of each row; or what went wrong, which is told only if there is a prediction to record."""
+        _last.set(())
+        try:
+            version = self._version() if callable(self._version) else self._version
+            return self._extract.drafts(version, shape.calls(args, kwargs))
+        except Exception as error:  # noqa: BLE001 - functions of the service's; the prediction goes on
+            return error
+
+    def _answered(self, drafts: list[Draft] | Exception, result: Any) -> None:
+        rows = self._rows(drafts, result)
+        if rows is not None:
+            self._hand_over(rows)
+
+    def _rows(self, drafts: list[Draft] | Exception, result: Any) -> list[dict[str, Any]] | None:
+        if isinstance(drafts, Exception):
+            self._lose(1, drafts)
+            return None
+        try:
+            return self._extract.fill(drafts, listed(result) if self._batch else [result])
+        except Exception as error:  # noqa: BLE001 - as above
+            self._lose(len(drafts), error)
+            return None
+
+    def _hand_over(self, rows: list[dict[str, Any]]) -> None:
+        try:
+            self._recorded(self._sender.hand_over(Kind.PREDICTION, self._model, rows))
+        except Exception as error:  # noqa: BLE001 - the prediction was made, and is answered
+            self._lose(len(rows), error)
+
+    def _recorded(self, ids: list[str]) -> None:
+        _last.set(tuple(ids))
+
+    def _lose(self, rows: int, error: Exception) -> None:
+        self._sender.lose(rows, f"{type(error).__name__}: {error}")
+
+
+_open: ContextVar[tuple[Draft, ...]] = ContextVar("lossloop_open", default=())
+"""The drafts of the blocks that this thread or task is in: a recorder may be used by many at once."""
+
+
+def record(
+    client: Client | AsyncClient,
+    model: str,
+    *,
+    version: Version,
+    id: Callable[..., str] | None = None,
+    unit: Callable[..., str | None] | None = None,
+    features: Callable[..., Any] | Sequence[str] | bool = True,
+    y_pred: Callable[[Any], Any] | None = None,
+    batch: bool = False,
+) -> Recorder:
+    """Record what a function predicts: ``@ll.record(client, "fraud", version=3)``.
+
+    Works on plain and async functions and methods. What the function returns or raises is passed on
+    unchanged; a call that raises is not recorded. The id of what was recorded is `ll.last_id()`.
+
+    As a context manager, ``with ll.record(client, "fraud", version=3) as made:``, it gives a draft whose
+    attributes are set inside: `y_pred`, `id`, `unit`, `features`, `role`, `propensity`.
+
+    Args:
+        client: Made with a spool.
+        model: The model's name.
+        version: The number of the version that answers, or a function that tells it.
+        id: Makes the id of the arguments; one is made where it is left out.
+        unit: Tells of the arguments whom the prediction is about.
+        features: Makes the features of the arguments; or the names of those to record; False records none. By
+            default the only argument if it is a mapping (or becomes one in JSON), else all arguments by name.
+        y_pred: Makes the prediction of what the function returns; by default that itself.
+        batch: The function takes many rows at once and returns as many predictions: each is recorded, and the
+            functions above are called with one row. Rows may be a list, an array or a data frame.
+    """
+    extract = Extract(id=id, unit=unit, features=features, y_pred=y_pred)
+    return Recorder(client, model, version, extract, batch)
