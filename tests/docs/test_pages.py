@@ -13,6 +13,7 @@ FOLLOWED = (
     ("how-to/serve-onnx.md", "how-to/read-the-log.md", "how-to/retrain.md"),
     ("how-to/get-notified.md",),
     ("how-to/run-it.md",),
+    ("how-to/recompute-a-loss.md",),
 )
 
 

@@ -59,17 +59,21 @@ def page(name: str) -> str:
 
 def commands(app: App) -> dict[str, list[str]]:
     """Each command of a terminal program and its options; what it takes by position stands in its heading."""
-    return {
-        name: sorted(
+    found: dict[str, list[str]] = {}
+    for name in app:
+        if name.startswith("-"):
+            continue
+        if inner := commands(app[name]):  # a family of commands, each of two words
+            found |= {f"{name} {own}": options for own, options in inner.items()}
+            continue
+        found[name] = sorted(
             option
             for argument in app[name].assemble_argument_collection()
             if argument.field_info.is_keyword_only
             for option in argument.names
             if option.startswith("--") and not option.startswith("--no-")
         )
-        for name in app
-        if not name.startswith("-")
-    }
+    return found
 
 
 def rows_of(text: str) -> set[str]:

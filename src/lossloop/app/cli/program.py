@@ -23,15 +23,21 @@ _COMMANDS = {
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
     "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
+    "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
+_FAMILIES = {"loss": "Losses over history."}
+"""What the first words of commands of two words have in common."""
 
 app = App(
     name="lossloop",
     help="Lossloop closes the loop from loss to action for machine-learning models in production.",
     version=__version__,
 )
+for _name, _help in _FAMILIES.items():
+    app.command(App(name=_name, help=_help))
 for _name, (_path, _help) in _COMMANDS.items():
-    app.command(_path, name=_name, help=_help)
+    *_family, _own = _name.split()
+    (app[_family[0]] if _family else app).command(_path, name=_own, help=_help)
 
 
 def main() -> None:

@@ -61,6 +61,7 @@ class Answer(Record, frozen=True):
     text: str
     """The loss as a policy writes it."""
     unit: str
+    needs_outcome: bool
     in_force: str | None
     """The loss in force with its version; None where that is the same."""
     since: str | None
@@ -204,6 +205,7 @@ def _told(
         )
     return Answer(
         model=question.model, loss=loss.version, text=str(loss), unit=loss.unit,
+        needs_outcome=loss.needs_outcome,
         in_force=others[0].version if others else None,
         since=None if span.since is None else format_time(span.since),
         until=None if span.until is None else format_time(span.until),

@@ -16,6 +16,8 @@ from lossloop.core.errors import InputError
 from lossloop.ledger.columns import Array, Floats, Int64
 from lossloop.losses import Loss
 
+_GROUPED = frozenset({*KEYS, "time"})
+"""What is not looked at any more once rows are in their groups."""
 BATCH_ROWS = 1 << 17
 """Rows scored at once: what the checks and the kernel pass over stays in the processor's cache."""
 
@@ -80,14 +82,16 @@ def _tally(rows: Columns, scoring: Scoring) -> Tally:
     y_true = rows["y_true"]
     known = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
     labelled = everyone if known.all() else groups.count(groups.codes[known])
+    counted = everyone
     asked: Columns = {"codes": groups.codes, "known": known, **rows}
     if not known.all() and all(loss.needs_outcome for loss in scoring.losses):
-        asked = {name: values[known] for name, values in asked.items() if name not in KEYS}
+        asked = {name: values[known] for name, values in asked.items() if name not in _GROUPED}
+        counted = labelled
     found = [_costs(loss, asked) for loss in scoring.losses]
     measures = [costs for costs, _ in found]
     if len(measures) == 2:
         measures.append(measures[0] - measures[1])
-    moments = [groups.moments(asked["codes"], costs) for costs in measures]
+    moments = [groups.moments(asked["codes"], costs, counted) for costs in measures]
     there = everyone > 0
     counts, totals, deviations = (np.array(each)[:, there] for each in zip(*moments, strict=True))
     return Tally(

@@ -78,15 +78,18 @@ class Groups:
         """Rows of each group. Shape (g,)."""
         return np.bincount(codes, minlength=self._size)
 
-    def moments(self, codes: Int64, values: Floats) -> tuple[Int64, Floats, Floats]:
-        """Count, sum and squared deviations by group, of the values that are not NaN. Shapes (g,)."""
+    def moments(self, codes: Int64, values: Floats, counts: Int64) -> tuple[Int64, Floats, Floats]:
+        """Count, sum and squared deviations by group, of the values that are not NaN. Shapes (g,).
+
+        `counts` is `count(codes)`, which several measures have in common.
+        """
         missing = np.isnan(values)
         if missing.any():
             codes, values = codes[~missing], values[~missing]
+            counts = self.count(codes)
         if not len(values):
             nothing = np.zeros(self._size)
-            return nothing.astype(np.int64), nothing, nothing
-        counts = np.bincount(codes, minlength=self._size)
+            return counts, nothing, nothing
         totals = _sums(codes, values, self._size)
         centre = float(values.mean())  # of all groups: near enough to each that little is cancelled
         away = values - centre
