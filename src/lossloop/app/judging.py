@@ -51,6 +51,8 @@ _EXAMPLES: dict[Task, tuple[tuple[Any, Any], ...]] = {
     Task.BINARY: (([0.0, 1.0], [0.25, 0.75]), ([0.0, 1.0], [0.0, 1.0])),
     Task.REGRESSION: (([1.0, 2.0], [1.5, 1.5]), ([0.0, 1.0], [0.0, 1.0])),
     Task.MULTICLASS: (([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]]),),
+    Task.VECTOR: (([[1.0, 2.0]], [[1.5, 1.5]]),),
+    Task.RANKING: (([[1.0, 0.0, 2.0]], [[0.1, 0.3, 0.2]]),),
 }
 """Outcomes and predictions as each kind of task has them."""
 
@@ -98,11 +100,13 @@ class Lens:
     def scores(self, y_true: Floats, y_pred: Floats) -> Floats:
         """The loss of each row, NaN where there is no outcome or the loss cannot be computed. Shape (n,)."""
         scores = np.full(len(y_true), np.nan)
-        known = ~np.isnan(y_true) if self.loss.needs_outcome else np.ones(len(y_true), dtype=bool)
+        came = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
+        known = came if self.loss.needs_outcome else np.ones(len(y_true), dtype=bool)
         for rows, columns in _alike(y_pred, known):
+            true = y_true[rows] if y_true.ndim == 1 else y_true[rows, : _width(columns)]
             # Row by row: a prediction that the loss does not take must not stop the loop.
             with np.errstate(over="ignore", invalid="ignore"), contextlib.suppress(InputError):
-                scores[rows] = self.loss.rows(y_true[rows], columns)[0]
+                scores[rows] = self.loss.rows(true, columns)[0]
         return np.asarray(np.clip(scores, -MOST, MOST))
 
     def matured_scores(self, rows: Rows) -> Floats:
@@ -259,6 +263,10 @@ def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Itera
     for width in np.unique(widths[wanted]).tolist():
         rows = np.flatnonzero(wanted & (widths == width))
         yield rows, y_pred[rows] if y_pred.ndim == 1 else y_pred[rows, :width]
+
+
+def _width(columns: Floats) -> int:
+    return columns.shape[1] if columns.ndim == 2 else 1
 
 
 def _widened(y_pred: Any, columns: int) -> Any:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
+
+import numpy as np
 
 from lossloop.core.errors import InputError
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Counts = np.ndarray[Any, np.dtype[np.int64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 
 class Task(StrEnum):
@@ -18,22 +25,33 @@ class Task(StrEnum):
     """y_true and y_pred are finite numbers."""
     MULTICLASS = "multiclass"
     """y_true is a class index from 0; y_pred a list of probabilities that sum to 1."""
+    VECTOR = "vector"
+    """y_true and y_pred are lists of as many finite numbers."""
+    RANKING = "ranking"
+    """y_pred is a list of scores, one per item; y_true how relevant each of them was."""
 
 
 MOST_CLASSES = 1000
 """Of one prediction. Rows are judged together, in a table as wide as the widest of them."""
+SUM_TOLERANCE = 1e-3
+"""How far the probabilities of a prediction may sum to something else than 1."""
 
-Label = float | None
+LISTS = frozenset({Task.VECTOR, Task.RANKING})
+"""Tasks whose labels and predictions are lists of any length from 1 to MOST_CLASSES."""
+
+Label = float | list[float] | None
 
 
 def read_label(task: Task, value: object, *, row: int | None = None) -> Label:
-    """The label as a float, None where it is null; raise InputError where it is of the wrong kind."""
+    """The label as a float or a list of them, None where it is null; InputError where it is of another kind."""
     if value is None:
         return None
     if task is Task.BINARY:
         if isinstance(value, bool) or (isinstance(value, (int, float)) and value in (0, 1)):
             return float(value)
         raise InputError(f"the label of a binary task is 0 or 1, not {value!r}", field="y_true", row=row)
+    if task in LISTS:
+        return _list(task, value, "y_true", row)
     number = _finite(value, "y_true", row)
     if task is Task.MULTICLASS and (number < 0 or number != int(number)):
         raise InputError(
@@ -52,10 +70,50 @@ def read_prediction(task: Task, value: object, *, row: int | None = None) -> flo
                 row=row,
             )
         shares = [_probability(share, row) for share in value]
-        if not math.isclose(sum(shares), 1.0, abs_tol=1e-3):
+        if not math.isclose(sum(shares), 1.0, abs_tol=SUM_TOLERANCE):
             raise InputError(f"the probabilities sum to {sum(shares):g}, not to 1", field="y_pred", row=row)
         return shares
+    if task in LISTS:
+        return _list(task, value, "y_pred", row)
     return _probability(value, row) if task is Task.BINARY else _finite(value, "y_pred", row)
+
+
+def labels_fit(task: Task, values: Floats) -> Mask:
+    """Which labels a task has, a whole column at once, by the rules of `read_label`. Shapes (n,), (n,)."""
+    if task is Task.BINARY:
+        return (values == 0) | (values == 1)
+    fit: Mask = np.isfinite(values)
+    if task is Task.MULTICLASS:
+        fit &= (values >= 0) & (values == np.trunc(values))
+    return fit
+
+
+def predictions_fit(task: Task, values: Floats) -> Mask:
+    """Which predictions of one number a task has, by the rules of `read_prediction`. Shapes (n,), (n,)."""
+    fit: Mask = _in_unit(values) if task is Task.BINARY else np.isfinite(values)
+    return fit
+
+
+def classes_fit(shares: Floats, lengths: Counts) -> Mask:
+    """Which predictions of a multiclass task fit, by the rules of `read_prediction`.
+
+    Args:
+        shares: The probabilities of all rows, one row behind the other.
+        lengths: How many of them each row has. Shape (n,).
+    """
+    fit = (lengths >= 2) & (lengths <= MOST_CLASSES)
+    filled = lengths > 0
+    starts = (np.cumsum(lengths) - lengths)[filled]
+    if not len(starts):
+        return fit
+    inside = _in_unit(shares)
+    sums = np.add.reduceat(np.where(inside, shares, 0.0), starts)
+    fit[filled] &= np.logical_and.reduceat(inside, starts) & (np.abs(sums - 1.0) <= SUM_TOLERANCE)
+    return fit
+
+
+def _in_unit(values: Floats) -> Mask:
+    return (values >= 0) & (values <= 1)
 
 
 def _probability(value: object, row: int | None) -> float:
@@ -63,6 +121,14 @@ def _probability(value: object, row: int | None) -> float:
     if not 0 <= number <= 1:
         raise InputError(f"a probability lies in [0, 1]; got {number:g}", field="y_pred", row=row)
     return number
+
+
+def _list(task: Task, value: object, field: str, row: int | None) -> list[float]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MOST_CLASSES:
+        raise InputError(
+            f"{field} of a {task} task is a list of 1 to {MOST_CLASSES} numbers", field=field, row=row
+        )
+    return [_finite(item, field, row) for item in value]
 
 
 def _finite(value: object, field: str, row: int | None) -> float:

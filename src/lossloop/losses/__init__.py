@@ -25,6 +25,7 @@ from lossloop.losses.constraint import constraint_violation
 from lossloop.losses.implicit import one_minus_click
 from lossloop.losses.regression import absolute, huber, pinball, pinball_mean, poisson_deviance, squared
 from lossloop.losses.text import parse
+from lossloop.losses.vectors import one_minus_ndcg, vector_squared
 
 __all__ = [
     "LIBRARY",
@@ -49,12 +50,14 @@ __all__ = [
     "loss",
     "names",
     "one_minus_click",
+    "one_minus_ndcg",
     "parse",
     "pinball",
     "pinball_mean",
     "poisson_deviance",
     "register",
     "squared",
+    "vector_squared",
     "warning_cost",
     "zero_one",
 ]

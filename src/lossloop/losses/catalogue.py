@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lossloop.core.errors import Conflict, InputError, UnknownName
-from lossloop.losses import business, classification, constraint, implicit, regression
+from lossloop.losses import business, classification, constraint, implicit, regression, vectors
 from lossloop.losses.base import Loss
 from lossloop.losses.declare import Parameter
 
@@ -13,6 +13,7 @@ LIBRARY: tuple[Loss, ...] = (
     *business.LOSSES,
     *implicit.LOSSES,
     *constraint.LOSSES,
+    *vectors.LOSSES,
 )
 """The losses that come with Lossloop; they are registered through the same door as any other."""
 

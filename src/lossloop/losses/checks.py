@@ -17,7 +17,7 @@ import numpy as np
 from lossloop.core.errors import InputError, UnknownName
 from lossloop.losses.base import Loss
 from lossloop.losses.catalogue import names
-from lossloop.losses.declare import TABLES, Array, Features
+from lossloop.losses.declare import MATCHED, TABLES, Array, Features
 from lossloop.losses.definition import Bound
 from lossloop.losses.rows import beyond_bounds
 from lossloop.losses.text import parse
@@ -89,7 +89,7 @@ def _outcomes(loss: Loss, rng: np.random.Generator, pred: Array) -> Array:
         return rng.integers(0, pred.shape[1] if pred.ndim == 2 else loss.declared.classes or 3, rows)
     if loss.declared.outcome == "count":
         return rng.poisson(2.0, rows).astype(np.float64)
-    return rng.normal(0.0, 2.0, pred.shape if loss.kind == "ranking" else rows)
+    return rng.normal(0.0, 2.0, pred.shape if loss.kind in MATCHED else rows)
 
 
 def golden_vectors_hold(loss: Loss) -> None:

@@ -17,7 +17,16 @@ Parameter = bool | int | float | str | tuple[Any, ...] | list[Any] | None
 Bounds = tuple[float, float]
 
 Kind = Literal[
-    "value", "probability", "class_probabilities", "quantiles", "ranking", "set", "action", "class", "score"
+    "value",
+    "probability",
+    "class_probabilities",
+    "quantiles",
+    "vector",
+    "ranking",
+    "set",
+    "action",
+    "class",
+    "score",
 ]
 """What a prediction is: decides its shape and its checks."""
 Outcome = Literal["binary", "class", "count", "value", "any"]
@@ -25,13 +34,16 @@ Outcome = Literal["binary", "class", "count", "value", "any"]
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
 """How a training library's raw margin becomes a prediction."""
 
-TABLES: frozenset[Kind] = frozenset({"class_probabilities", "quantiles", "ranking", "set"})
+TABLES: frozenset[Kind] = frozenset({"class_probabilities", "quantiles", "vector", "ranking", "set"})
 """Kinds whose predictions have shape (n, k)."""
+MATCHED: frozenset[Kind] = frozenset({"vector", "ranking"})
+"""Kinds whose outcomes have the shape of their predictions: one for each component or item."""
 USUAL_OUTCOME: Mapping[Kind, Outcome] = {
     "value": "value",
     "probability": "binary",
     "class_probabilities": "class",
     "quantiles": "value",
+    "vector": "value",
     "ranking": "any",
     "set": "class",
     "action": "value",

@@ -17,7 +17,7 @@ import numpy as np
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 from lossloop.losses.arrays import check_outcome_shape, check_shape
-from lossloop.losses.declare import TABLES, Array, Bounds, Declaration
+from lossloop.losses.declare import MATCHED, TABLES, Array, Bounds, Declaration
 
 SUM_TOLERANCE = 1e-3
 """How far class probabilities may be from a sum of 1: room for float32 and for rounding to four digits."""
@@ -63,7 +63,7 @@ def examine(declared: Declaration, y_true: Array, y_pred: Array) -> Examined:
     check_shape(declared, pred)
     true = None
     if y_true is not None:
-        true = _read(y_true, "y_true", declared.kind == "ranking", named or declared.outcome == "any", found)
+        true = _read(y_true, "y_true", declared.kind in MATCHED, named or declared.outcome == "any", found)
         if len(true) != len(pred):
             raise InputError(f"there are {len(true)} outcomes and {len(pred)} predictions", field="y_true")
         check_outcome_shape(declared, true, pred)
