@@ -98,11 +98,10 @@ class Part:
     def close(self) -> None:
         """Give the memory back; the part must be full, and stored."""
         if self._closed is None:
-            low = self._columns["key_low"]
             self._closed = Closed(
-                filter=Filter(low),
-                last_at=int(self._columns["at"][-1]),
-                last_block=int(self._columns["block"][-1]),
+                filter=Filter(self._columns["key_low"][: self.count]),
+                last_at=self.last("at"),
+                last_block=self.last("block"),
             )
             self._columns, self._index = {}, Index()
 
