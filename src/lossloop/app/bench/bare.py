@@ -1,0 +1,73 @@
+"""The floor under HTTP: a server in the same configuration whose handler reads the body and answers {}."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import urllib3
+from granian import Granian
+from granian.constants import HTTPModes, Interfaces
+from granian.log import LogLevels
+
+from lossloop.app.fold import watch_parent
+from lossloop.app.up import free_port
+from lossloop.core.errors import StateError
+
+HOST = "127.0.0.1"
+READY_WITHIN = 30.0
+_HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"2")]
+
+
+async def app(
+    scope: dict[str, Any],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+) -> None:
+    """Read the body, and answer."""
+    if scope["type"] != "http":
+        return
+    while (await receive()).get("more_body"):
+        pass
+    await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    await send({"type": "http.response.body", "body": b"{}"})
+
+
+@contextlib.contextmanager
+def serving() -> Iterator[str]:
+    """The address of a bare server, for as long as the block lasts."""
+    port = free_port(HOST)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lossloop.app.bench", "bare", str(port)], stdin=subprocess.DEVNULL, stdout=2
+    )
+    try:
+        _await(f"http://{HOST}:{port}", process)
+        yield f"http://{HOST}:{port}"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _await(url: str, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + READY_WITHIN
+    while process.poll() is None and time.monotonic() < deadline:
+        with contextlib.suppress(urllib3.exceptions.HTTPError):
+            urllib3.request("GET", url, retries=False, timeout=1.0)
+            return
+        time.sleep(0.02)
+    raise StateError(
+        "the bare server did not answer; run it by itself: python -m lossloop.app.bench bare 8765"
+    )
+
+
+def main(port: int) -> None:
+    """Serve."""
+    watch_parent()
+    Granian(
+        "lossloop.app.bench.bare:app", interface=Interfaces.ASGI, address=HOST, port=port,
+        workers=1, http=HTTPModes.http1, websockets=False, log_level=LogLevels.warning,
+    ).serve()  # fmt: skip

@@ -1,0 +1,93 @@
+"""`lossloop bench ledger`: every figure that the ledger promises, on this machine and this disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from lossloop.app.bench import http, join, memory, recompute, restart, sustained
+from lossloop.app.bench.base import Bench, Part
+from lossloop.app.bench.figure import Figure
+from lossloop.app.bench.house import House
+from lossloop.app.bench.machine import Machine
+from lossloop.app.bench.screen import Screen
+from lossloop.app.bench.sizes import Sizes
+from lossloop.app.bench.targets import TARGETS, figure
+from lossloop.core.errors import StateError, UnknownName
+
+PARTS: tuple[Part, ...] = (
+    http.PART,
+    join.PART,
+    restart.PART,
+    sustained.PART,
+    memory.PART,
+    recompute.PART,
+)
+"""In the order in which they are measured; those of one house come one after the other."""
+
+
+def run(
+    place: Path, sizes: Sizes, screen: Screen, *, only: Collection[str] = ()
+) -> tuple[Machine, list[Figure]]:
+    """Measure; a figure that cannot be measured says why.
+
+    Args:
+        place: A directory on the disk that is to be measured; what is written there is removed again.
+        sizes: How much to measure.
+        screen: Where to say what goes on.
+        only: Ids of figures; all where empty. Figures that are measured together are measured together.
+
+    Raises:
+        UnknownName: There is no such figure.
+        StateError: Nothing can be written there.
+    """
+    for id in only:
+        if id not in TARGETS:
+            raise UnknownName("figure", id, list(TARGETS), field="only")
+    wanted = [part for part in PARTS if not only or set(part.ids).intersection(only)]
+    found: dict[str, Figure] = {}
+    with _directory(place) as directory:
+        machine = Machine.here(directory)
+        for name, parts in groupby(wanted, key=lambda part: part.house):
+            for each in _in_house(directory / name, list(parts), sizes, screen):
+                if not only or each.id in only:
+                    found[each.id] = each
+                    screen.figure(each)
+    return machine, [found[id] for id in TARGETS if id in found]
+
+
+def _in_house(directory: Path, parts: list[Part], sizes: Sizes, screen: Screen) -> Iterator[Figure]:
+    """All figures of parts that share a state directory, which is removed then."""
+    directory.mkdir()
+    try:
+        house = House(directory / "state")
+        bench = Bench(directory=directory, sizes=sizes, screen=screen, house=house)
+        for part in parts:
+            yield from _measured(part, bench)
+        house.close()
+    finally:
+        shutil.rmtree(directory)
+
+
+def _measured(part: Part, bench: Bench) -> Iterator[Figure]:
+    told = set()
+    try:
+        for each in part.measure(bench):
+            told.add(each.id)
+            yield each
+    except Exception as error:  # noqa: BLE001 - whatever one part ends with, the figures of the others stay
+        problem = f"{type(error).__name__}: {error}"
+        yield from (figure(id, None, problem=problem) for id in part.ids if id not in told)
+
+
+@contextmanager
+def _directory(place: Path) -> Iterator[Path]:
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise StateError(f"{place} is no directory that can be written to; choose another with --at")
+    with tempfile.TemporaryDirectory(prefix="lossloop-bench-", dir=place) as found:
+        yield Path(found)
