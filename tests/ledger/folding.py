@@ -20,12 +20,22 @@ class Adding:
 
     def __init__(self, state: State) -> None:
         self._state = state
+        self.places: list[tuple[str, int]] = []
+        self._times: list[int] = []
 
-    def __call__(self, frame: Frame) -> list[tuple[str, str]]:
+    def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
+        self.places.append((segment, start))
+        self._times.append(frame.time)
         count = (self._state.get("sum", "count", int) or 0) + 1
         self._state.put("sum", "count", count)
         self._state.put("sum", "total", (self._state.get("sum", "total", int) or 0) + frame.time)
         return [(f"m/{count:06d}", f'{{"count": {count}}}')] if count % 3 == 0 else []
+
+    def flush(self) -> None:
+        """Only now is the list of times written."""
+        known = self._state.get("sum", "times", list[int]) or []
+        self._state.put("sum", "times", [*known, *self._times])
+        self._times.clear()
 
 
 def applied(state: State) -> tuple[int, int]:

@@ -73,14 +73,23 @@ def place(tmp_path: Path) -> Iterator[Place]:
     made.state.close()
 
 
-def crashing(fold: Fold, at: Callable[[], bool]) -> Fold:
-    def crashes(frame: Frame) -> list[tuple[str, str]]:
-        made = fold(frame)
-        if at():
+class Crashing(Adding):
+    """Dies behind a frame, or where it should write what it kept in memory."""
+
+    def __init__(self, state: State, at: Callable[[], bool]) -> None:
+        super().__init__(state)
+        self._at = at
+
+    def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
+        made = super().fold(frame, segment=segment, start=start)
+        if self._at():
             raise Crash
         return made
 
-    return crashes
+    def flush(self) -> None:
+        super().flush()
+        if self._at():
+            raise Crash
 
 
 def test_every_frame_is_folded_once(place: Place) -> None:
@@ -90,6 +99,44 @@ def test_every_frame_is_folded_once(place: Place) -> None:
     assert applied(place.state) == (5, 15)
     assert place.apply() == 0
     assert applied(place.state) == (5, 15)
+
+
+def times(state: State) -> list[int]:
+    """What a fold kept in memory until it was asked to write it."""
+    return state.get("sum", "times", list[int]) or []
+
+
+def test_a_fold_is_told_where_each_frame_lies(place: Place) -> None:
+    place.put(1, 2, 3)
+    fold = Adding(place.state)
+    place.apply(fold)
+    ends = [(entry.position.segment, entry.position.offset) for entry in place.entries()][:3]
+    segment = ends[0][0]
+    assert fold.places == [(segment, 0), *ends[:2]], "behind the end of the one before"
+    reader = place.log.reader()
+    for (name, start), wanted in zip(fold.places, (1, 2, 3), strict=True):
+        entry = next(iter(reader.read({name: start})))
+        assert isinstance(entry.frame, Frame)
+        assert entry.frame.time == wanted
+    reader.close()
+
+
+def test_what_a_fold_kept_in_memory_is_written_once_per_commit(place: Place) -> None:
+    place.put(1, 2, 3)
+    place.apply()
+    place.put(4, 5)
+    place.apply()
+    assert times(place.state) == [1, 2, 3, 4, 5]
+
+
+def test_a_fold_that_cannot_write_leaves_nothing(place: Place) -> None:
+    place.put(1, 2)
+    calls = iter(range(100))
+    with pytest.raises(Crash):
+        place.apply(Crashing(place.state, lambda: next(calls) == 2))
+    assert (applied(place.state), times(place.state), dict(place.state.offsets())) == ((0, 0), [], {})
+    place.apply()
+    assert times(place.state) == [1, 2]
 
 
 def test_nothing_new_is_nothing_to_do(place: Place) -> None:
@@ -114,7 +161,7 @@ def test_a_fold_that_fails_midway_leaves_nothing(place: Place) -> None:
     place.put(1, 2, 3, 4)
     calls = iter(range(100))
     with pytest.raises(Crash):
-        place.apply(crashing(Adding(place.state), lambda: next(calls) == 2))
+        place.apply(Crashing(place.state, lambda: next(calls) == 2))
     assert applied(place.state) == (0, 0)
     assert not place.state.offsets()
     assert not place.decided()
@@ -153,12 +200,13 @@ def test_however_often_it_crashes_every_frame_counts_once(
         place.put(*part)
         for _ in range(20):
             try:
-                place.apply(crashing(Adding(place.state), lambda: next(crash, False)))
+                place.apply(Crashing(place.state, lambda: next(crash, False)))
             except Crash:
                 continue
             break
     sent = [moment for part in parts for moment in part]
     assert applied(place.state) == (len(sent), sum(sent))
+    assert sorted(times(place.state)) == sorted(sent)
     assert set(place.decided()) == {f"m/{count:06d}" for count in range(3, len(sent) + 1, 3)}
     place.state.close()
 

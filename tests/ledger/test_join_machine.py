@@ -1,33 +1,52 @@
-"""The join against a dictionary: predictions and outcomes in any order, again, corrected, or too early."""
+"""The join against a dictionary: facts in any order, again, corrected, too early; crashes and erasures."""
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import math
 import tempfile
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import HOUR, MINUTE, Micros
-from lossloop.ledger.join import Rows, Taken, block_rows, matured, take_outcomes, take_predictions
+from lossloop.ledger import columns, state, stream, table
+from lossloop.ledger.facts import outcomes
+from lossloop.ledger.join import Join, Taken
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.state import State
-from tests.ledger.samples import outcome_frame, prediction_frame
+from lossloop.ledger.table import Rows
+from tests.ledger.samples import prediction_frame
 
 MODEL, OTHER = "m", "other"
 CALENDAR = Calendar(span=HOUR)
 AGE = 20 * MINUTE
+KEYS = Keys(b"secret")
+COUNTED = ("predictions", "outcomes", "corrections", "waiting", "repeats", "conflicts")
+OUTCOMES = ("outcomes", "corrections", "waiting", "repeats")
+"""Where an outcome that was received is counted; repeats of predictions are counted apart here."""
 
-ids = st.sampled_from(["a", "b", "c", "d", "e"])
-contents = st.sampled_from([b"one", b"two"])
-labels = st.sampled_from([0.0, 1.0, None])
+Label = tuple[float, ...] | None
+"""Numbers; None for an outcome that is known to be missing."""
+Sent = tuple[str, bytes, tuple[float, ...]]
+"""A prediction's id, what tells it from another one, and the prediction."""
+
+ids = st.sampled_from([f"id {letter}" for letter in "abcdefgh"])
+vectors = st.sampled_from([(0.25,), (0.5, 0.5), (0.1, 0.2, 0.7)])
+asked = st.lists(st.tuples(ids, st.sampled_from([b"one", b"two"]), vectors), min_size=1, max_size=6)
+some_numbers = st.lists(st.tuples(ids, st.sampled_from([(0.0,), (1.0,), None])), min_size=1, max_size=6)
+some_lists = st.lists(st.tuples(ids, st.sampled_from([(1.0, 2.0), (1.0,), None])), min_size=1, max_size=6)
 few = st.integers(1, 3)
-Label = tuple[float | None, Micros]
-"""An outcome, and when the first one came."""
-COUNTED = ("predictions", "outcomes", "waiting", "repeats", "conflicts")
 
 
 @dataclass
@@ -37,176 +56,288 @@ class Predicted:
     content: bytes
     version: int
     at: Micros
-    label: Label | None = None
+    y_pred: Label
+    label: Label = None
+    judged: Label = None
+    since: Micros | None = None
+
+    @property
+    def block(self) -> int:
+        return self.at // HOUR * HOUR
+
+    def judged_by(self, age: Micros) -> Label:
+        return self.judged if self.since is not None and self.since <= self.at + age else None
 
 
 @dataclass
 class Books:
-    """What the state must hold, and what was said on the way."""
+    """What must be known, and what was said on the way."""
 
-    predictions: dict[str, Predicted] = field(default_factory=dict)
-    waiting: dict[str, Label] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(COUNTED, 0))
+    rows: dict[bool, list[Predicted]] = field(default_factory=lambda: {False: [], True: []})
+    """By whether they were brought in later."""
+    known: dict[str, tuple[bool, int]] = field(default_factory=dict)
+    """Where the row of an id is."""
+    waiting: dict[str, tuple[Label, Micros]] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    said: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+    absent: int = 0
+    """How many rows were looked at for outcomes that did not come."""
+    made_up: int = 0
+    """Outcomes that this gave, the last time."""
+    tally: Counter[tuple[int, int, Label]] = field(default_factory=Counter)
+    """Labels by version and block, as the changes have it."""
 
-    def predict(self, id: str, content: bytes, version: int, at: Micros) -> None:
-        known = self.predictions.get(id)
-        if known is not None:
-            self.counts["repeats" if known.content == content else "conflicts"] += 1
+    def predict(self, sent: Sent, version: int, at: Micros, *, history: bool) -> None:
+        id, content, y_pred = sent
+        if id in self.known:
+            later, place = self.known[id]
+            same = self.rows[later][place].content == content
+            self.counts["again" if same else "conflicts"] += 1
             return
-        self.predictions[id] = Predicted(content, version, at, self.waiting.pop(id, None))
+        rows = self.rows[history]
+        if rows and not history:
+            at = max(at, rows[-1].at)
+        self.known[id] = history, len(rows)
+        rows.append(Predicted(content, version, at, y_pred))
         self.counts["predictions"] += 1
-        self.counts["outcomes"] += self.predictions[id].label is not None
+        if id in self.waiting:
+            label, since = self.waiting.pop(id)
+            self.counts["waiting"] -= 1
+            self.counts["outcomes"] += 1
+            rows[-1].label = rows[-1].judged = label
+            rows[-1].since = since
 
-    def happen(self, id: str, y_true: float | None, at: Micros) -> None:
-        known = self.predictions.get(id)
-        before = self.waiting.get(id) if known is None else known.label
-        if before is not None and before[0] == y_true:
+    def happen(self, id: str, label: Label, at: Micros) -> None:
+        self.received += 1
+        if id not in self.known:
+            self._wait(id, label, at)
+            return
+        later, place = self.known[id]
+        row = self.rows[later][place]
+        if row.since is None:
+            self.counts["outcomes"] += 1
+            row.label = row.judged = label
+            row.since = at
+        elif row.label == label:
+            self.counts["repeats"] += 1
+        else:
+            self.counts["corrections"] += 1
+            row.label = label
+            if at <= row.at + AGE:
+                row.judged = label
+
+    def _wait(self, id: str, label: Label, at: Micros) -> None:
+        before = self.waiting.get(id)
+        if before is not None and before[0] == label:
             self.counts["repeats"] += 1
             return
-        label = (y_true, at if before is None else before[1])
-        if known is None:
-            self.waiting[id] = label
-        else:
-            known.label = label
-        self.counts["waiting" if known is None else "outcomes"] += 1
+        self.counts["waiting" if before is None else "corrections"] += 1
+        self.waiting[id] = label, at if before is None else before[1]
+
+    def absence(self, until: Micros) -> None:
+        ripe = [each for each in self.rows[False][self.absent :] if each.at <= until]
+        self.absent += len(ripe)
+        nothing_came = [each for each in ripe if each.since is None]
+        self.made_up = len(nothing_came)
+        for row in nothing_came:
+            row.label = row.judged = (0.0,)
+            row.since = row.at + AGE
+
+    def erase(self, id: str) -> None:
+        later, place = self.known.pop(id)
+        self.rows[later][place].y_pred = None
+
+    def note(self, taken: Taken, *, predicted: bool) -> None:
+        """Keep what the join said."""
+        for name in COUNTED:
+            self.said["again" if predicted and name == "repeats" else name] += getattr(taken, name)
+        for changes in taken.changes:
+            for labels, step in ((changes.before, -1), (changes.after, 1)):
+                for version, block, label in zip(
+                    changes.version.tolist(), changes.block.tolist(), map(plain, labels), strict=True
+                ):
+                    self.tally[version, block, label] += step
 
 
-class Join(RuleBasedStateMachine):
-    """Facts go to a real state and to the dictionary; both must say the same."""
+def plain(values: Any) -> Label:
+    """A number, or a list filled up, as a label; missing ones are None."""
+    found = tuple(each for each in np.atleast_1d(values).tolist() if not math.isnan(each))
+    return found or None
 
-    @initialize()
-    def begin(self) -> None:
+
+class Machine(RuleBasedStateMachine):
+    """Facts go to a real join and to the dictionary; both must say the same, whatever happens to the process.
+
+    Parts of few rows, and chunks that are files and are merged early: all of it is met within a few facts.
+    """
+
+    @initialize(part=st.sampled_from([2, 5, 1000]), large=st.sampled_from([0, 1 << 20]))
+    def begin(self, part: int, large: int) -> None:
+        self.patched = pytest.MonkeyPatch()
+        for module, name, value in (
+            (columns, "PART_ROWS", part), (table, "PART_ROWS", part), (state, "LARGE", large),
+            (stream, "_GATHERED", 3),
+        ):  # fmt: skip
+            self.patched.setattr(module, name, value)
         self.folder = tempfile.TemporaryDirectory()
         self.state = State(Path(self.folder.name) / "state.db")
+        self.join = Join(self.state, MODEL, KEYS)
         self.books = Books()
-        self.now: Micros = 0
-        self.said = dict.fromkeys(COUNTED, 0)
-        self.tally: dict[tuple[int, int, float], int] = {}
+        self.committed = Books()
+        self.now: Micros = 100 * HOUR
 
     def teardown(self) -> None:
         if hasattr(self, "state"):
             self.state.close()
             self.folder.cleanup()
-
-    def note(self, taken: Taken) -> None:
-        for name in COUNTED:
-            said = getattr(taken, name)
-            self.said[name] += len(said) if isinstance(said, list) else said
-        for change in taken.changes:
-            for label, step in ((change.before, -1), (change.after, 1)):
-                if label is not None:
-                    place = (change.version, change.block, label)
-                    self.tally[place] = self.tally.get(place, 0) + step
+            self.patched.undo()
 
     @rule(minutes=st.integers(0, 45))
     def wait(self, minutes: int) -> None:
         self.now += minutes * MINUTE
 
-    @rule(rows=st.lists(st.tuples(ids, contents), min_size=1, max_size=4), version=st.integers(1, 2))
-    def predict(self, rows: list[tuple[str, bytes]], version: int) -> None:
-        at = np.arange(self.now, self.now + len(rows), dtype=np.int64)
-        self.now = int(at[-1])
-        frame = prediction_frame([id for id, _ in rows], content=b"", version=[version] * len(rows))
-        batch = frame.batch.set_column(
-            frame.batch.schema.get_field_index("content"), "content", [content for _, content in rows]
-        )
+    @rule(rows=asked, version=few, back=st.integers(0, 90), history=st.sampled_from([False, False, True]))
+    def predict(self, rows: list[Sent], version: int, back: int, history: bool) -> None:
+        at = self.now - back * MINUTE * np.arange(len(rows), dtype=np.int64)
+        batch = prediction_frame(
+            [id for id, _, _ in rows], [list(y_pred) for _, _, y_pred in rows],
+            version=[version] * len(rows), content=None,
+        ).batch  # fmt: skip
+        batch = batch.append_column("content", pa.array([content for _, content, _ in rows]))
+        taken = self.join.take_predictions(batch, at=at, calendar=CALENDAR, history=history)
+        self.books.note(taken, predicted=True)
+        for sent, moment in zip(rows, at.tolist(), strict=True):
+            self.books.predict(sent, version, moment, history=history)
+
+    @rule(rows=some_numbers)
+    def happen(self, rows: list[tuple[str, Label]]) -> None:
+        self.take(rows, pa.array([None if label is None else label[0] for _, label in rows], pa.float64()))
+
+    @rule(rows=some_lists)
+    def happen_as_lists(self, rows: list[tuple[str, Label]]) -> None:
+        self.take(rows, pa.array([label for _, label in rows], pa.list_(pa.float64())))
+
+    def take(self, rows: list[tuple[str, Label]], labels: pa.Array) -> None:
+        batch = outcomes([id for id, _ in rows], labels, [0] * len(rows), model=MODEL)
+        at = np.full(len(rows), self.now, dtype=np.int64)
+        self.books.note(self.join.take_outcomes(batch, at=at, age=AGE), predicted=False)
+        for id, label in rows:
+            self.books.happen(id, label, self.now)
+
+    @rule()
+    def nothing_came_and_that_is_the_outcome(self) -> None:
+        after, until = self.books.absent, self.now - AGE
+        taken, reached = self.join.take_absence(after=after, until=until, age=AGE, value=0.0)
+        self.books.absence(until)
+        assert (taken.outcomes, reached) == (self.books.made_up, self.books.absent)
+        taken.outcomes = 0
+        self.books.note(taken, predicted=False)
+
+    @rule(id=ids)
+    def another_model_has_the_same_ids(self, id: str) -> None:
+        other = Join(self.state, OTHER, KEYS)
+        batch = outcomes([id], [1.0], [0], model=OTHER)
+        other.take_outcomes(batch, at=np.array([self.now]), age=AGE)
         with self.state.transaction():
-            self.note(take_predictions(self.state, batch, model=MODEL, at=at, calendar=CALENDAR))
-        for (id, content), moment in zip(rows, at.tolist(), strict=True):
-            self.books.predict(id, content, version, moment)
+            other.flush()
 
-    @rule(found=st.dictionaries(ids, labels, min_size=1, max_size=4))
-    def happen(self, found: dict[str, float | None]) -> None:
-        at = np.full(len(found), self.now, dtype=np.int64)
+    @precondition(lambda self: self.books.known)
+    @rule(data=st.data())
+    def erase(self, data: st.DataObject) -> None:
         with self.state.transaction():
-            self.note(take_outcomes(self.state, outcome_frame(found).batch, model=MODEL, at=at))
-        for id, y_true in found.items():
-            self.books.happen(id, y_true, self.now)
+            self.join.flush()
+            for id in data.draw(st.lists(st.sampled_from(sorted(self.books.known)), max_size=3, unique=True)):
+                history, row = self.books.known[id]
+                self.join.erase(np.array([row]), history=history)
+                self.books.erase(id)
+        self.committed = copy.deepcopy(self.books)
 
-    @rule(id=ids, y_true=labels)
-    def another_model_has_the_same_ids(self, id: str, y_true: float | None) -> None:
-        take_outcomes(self.state, outcome_frame({id: y_true}).batch, model=OTHER, at=np.array([self.now]))
+    # What happens to a process.
 
-    @rule(id=ids, y_true=labels, content=contents)
-    def crash_before_the_commit(self, id: str, y_true: float | None, content: bytes) -> None:
-        at = np.array([self.now])
-        try:
-            with self.state.transaction():
-                frame = prediction_frame([id], content=content)
-                take_predictions(self.state, frame.batch, model=MODEL, at=at, calendar=CALENDAR)
-                take_outcomes(self.state, outcome_frame({id: y_true}).batch, model=MODEL, at=at)
-                raise ConnectionError
-        except ConnectionError:
-            pass
+    @rule(most=st.integers(0, 12))
+    def commit(self, most: int) -> None:
+        """What is full may leave memory then."""
+        with self.state.transaction():
+            self.join.flush()
+            table.keep_within([self.join.table, self.join.history], most)
+        self.committed = copy.deepcopy(self.books)
+
+    @rule(midway=st.booleans())
+    def crash_before_the_commit(self, midway: bool) -> None:
+        with contextlib.suppress(ConnectionError), self.state.transaction():
+            if midway:
+                self.join.flush()
+            raise ConnectionError
+        self.books = copy.deepcopy(self.committed)
+        self.join = Join(self.state, MODEL, KEYS)
 
     @rule()
     def restart(self) -> None:
         self.state.close()
         self.state = State(Path(self.folder.name) / "state.db")
+        self.books = copy.deepcopy(self.committed)
+        self.join = Join(self.state, MODEL, KEYS)
+
+    # What must hold.
 
     @invariant()
     def the_counts_are_the_same(self) -> None:
-        assert self.said == self.books.counts
-
-    @invariant()
-    def early_outcomes_wait(self) -> None:
-        found = self.state.connection.execute("SELECT id, y_true, labelled_at FROM waiting WHERE model = 'm'")
-        assert {id: (y_true, at) for id, y_true, at in found} == self.books.waiting
-        assert self.state.row("count_waiting", MODEL) == (len(self.books.waiting),)
+        assert +self.books.said == +self.books.counts
+        assert self.books.received == sum(self.books.said[name] for name in OUTCOMES), "an outcome was lost"
+        assert self.books.said["waiting"] == len(self.books.waiting) == len(self.join._waiting)
 
     @invariant()
     def rows_are_in_prediction_order_with_their_labels(self) -> None:
-        rows = matured(self.state, model=MODEL, after=0, since=0, until=self.now)
-        known = list(self.books.predictions.values())
-        assert rows.version.tolist() == [each.version for each in known]
-        assert rows.at.tolist() == [each.at for each in known]
-        assert np.array_equal(rows.y_true, truths(known), equal_nan=True)
-        assert np.array_equal(rows.labels_by(AGE), truths(known, AGE), equal_nan=True)
+        for history, rows in ((False, self.matured()), (True, self.join.history.slice(0, 1 << 30))):
+            known = self.books.rows[history]
+            assert rows.seq.tolist() == list(range(1, len(known) + 1))
+            assert rows.version.tolist() == [each.version for each in known]
+            assert rows.at.tolist() == [each.at for each in known]
+            assert list(map(plain, rows.y_pred)) == [each.y_pred for each in known]
+            assert list(map(plain, rows.y_true)) == [each.label for each in known]
+            assert list(map(plain, rows.labels_by(AGE))) == [each.judged_by(AGE) for each in known]
 
     @invariant()
     def each_block_holds_its_rows(self) -> None:
-        known = list(self.books.predictions.values())
-        for start in {each.at // HOUR * HOUR for each in known}:
-            rows: Rows = block_rows(self.state, model=MODEL, block=start)
-            assert rows.at.tolist() == [each.at for each in known if each.at // HOUR * HOUR == start]
-            assert set(rows.block.tolist()) == {start}
+        known = self.books.rows[False]
+        for block in {each.block for each in known}:
+            rows = self.join.table.block(block)
+            assert rows.at.tolist() == [each.at for each in known if each.block == block]
+            assert set(rows.block.tolist()) == {block}
 
     @invariant()
     def the_changes_add_up_to_the_labels(self) -> None:
-        wanted: dict[tuple[int, int, float], int] = {}
-        for each in self.books.predictions.values():
-            if each.label is not None and each.label[0] is not None:
-                place = (each.version, each.at // HOUR * HOUR, each.label[0])
-                wanted[place] = wanted.get(place, 0) + 1
-        assert {place: count for place, count in self.tally.items() if count} == wanted
+        wanted = Counter(
+            (each.version, each.block, each.label)
+            for rows in self.books.rows.values() for each in rows if each.label is not None
+        )  # fmt: skip
+        assert (
+            Counter({place: count for place, count in self.books.tally.items() if count and place[2]})
+            == wanted
+        )
 
-    @precondition(lambda self: bool(self.books.predictions))
+    @invariant()
+    def each_id_is_found_where_it_is(self) -> None:
+        names = [f"id {letter}" for letter in "abcdefgh"]
+        high, low = KEYS.of(pa.array(names))
+        for history, rows in ((False, self.join.table), (True, self.join.history)):
+            wanted = [
+                place if later is history else -1
+                for later, place in (self.books.known.get(name, (None, -1)) for name in names)
+            ]
+            assert rows.find(high, low).tolist() == wanted
+
     @rule(data=st.data())
     def rows_are_read_in_parts(self, data: st.DataObject) -> None:
-        everything = matured(self.state, model=MODEL, after=0, since=0, until=self.now)
-        seq, at, seen = 0, 0, []
-        while len(
-            part := matured(self.state, model=MODEL, after=seq, since=at, until=self.now, most=data.draw(few))
-        ):
-            seq, at = int(part.seq[-1]), int(part.at[-1])
+        seen: list[int] = []
+        while len(part := self.matured(after=len(seen), most=data.draw(few))):
             seen += part.seq.tolist()
-        assert seen == everything.seq.tolist()
+        assert seen == self.matured().seq.tolist()
+
+    def matured(self, *, after: int = 0, most: int = 1 << 30) -> Rows:
+        return self.join.table.matured(after=after, until=self.now, most=most)
 
 
-def truths(known: list[Predicted], age: Micros | None = None) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """The labels as they are known, or as they were at an age."""
-    return np.array(
-        [
-            np.nan
-            if each.label is None
-            or each.label[0] is None
-            or (age is not None and each.label[1] > each.at + age)
-            else each.label[0]
-            for each in known
-        ],
-        dtype=np.float64,
-    )
-
-
-TestJoin = Join.TestCase
+TestJoin = Machine.TestCase
 TestJoin.settings = settings(max_examples=60, stateful_step_count=25)
