@@ -63,11 +63,12 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
     for name in names:
         if any(name not in table for table in features):
             raise UnknownName("feature", name, features[0], field="by")
-        found = [pa.array(table[name], from_pandas=True) for table in features]
-        values = pa.chunked_array(found).combine_chunks().dictionary_encode(null_encoding="encode")
-        said = [f"{name}={'none' if value is None else value}" for value in values.dictionary.to_pylist()]
-        borders = np.cumsum([len(each) for each in found])[:-1]
-        mine = np.split(values.indices.to_numpy().astype(np.int64), borders)
+        found = [table[name] for table in features]
+        values = pa.array(np.concatenate(found), from_pandas=True).dictionary_encode(null_encoding="encode")
+        said = [f"{name}={_said(value)}" for value in values.dictionary.to_pylist()]
+        mine = np.split(
+            values.indices.to_numpy().astype(np.int64), np.cumsum([len(each) for each in found])[:-1]
+        )
         codes = [code * len(said) + more for code, more in zip(codes, mine, strict=True)] if codes else mine
         labels = [f"{label}, {more}" if label else more for label in labels for more in said]
         if len(labels) > MOST_SLICES:
@@ -76,6 +77,12 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
                 field="by",
             )
     return codes, labels
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "none"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _features(asked: pa.Table) -> dict[str, pa.ChunkedArray]:
