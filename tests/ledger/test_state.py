@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import tempfile
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import apsw
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.core.records import Record
+from lossloop.ledger import state as states
 from lossloop.ledger.state import FORMAT, QUERIES, State
 
 
@@ -32,6 +37,7 @@ def state(path: Path) -> State:
     return State(path)
 
 
+some_kinds, some_keys = st.sampled_from(["one", "two"]), st.sampled_from(["a", "a/1", "b"])
 keys = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=5)
 numbers = st.integers(-(1 << 53), 1 << 53) | st.floats(allow_nan=False, allow_infinity=False)
 json_values = st.recursive(
@@ -235,21 +241,148 @@ def text_parameters(text: str) -> int:
 
 
 def test_offsets_are_how_far_each_segment_was_read(state: State) -> None:
-    state.run("put_offset", "a", 10)
-    state.run("put_offset", "b", 5)
-    state.run("put_offset", "a", 30)
+    state.put_offset("a", 10)
+    state.put_offset("b", 5)
+    state.put_offset("a", 30)
     assert state.offsets() == {"a": 30, "b": 5}
 
 
-def test_many_rows_go_in_at_once(state: State) -> None:
-    state.run_many("put_offset", [("a", 1), ("b", 2)])
-    assert sorted(state.rows("get_offsets")) == [("a", 1), ("b", 2)]
-    assert state.row("get_document", "no", "such") is None
+def test_an_offset_is_of_the_transaction_that_it_was_put_in(state: State) -> None:
+    state.put_offset("a", 10)
+    with contextlib.suppress(RuntimeError), state.transaction():
+        state.put_offset("a", 20)
+        raise RuntimeError
+    assert state.offsets() == {"a": 10}
 
 
-def test_a_unit_is_judged_once_per_rollout(state: State) -> None:
-    assert state.rows("judge_unit", "m/1", "ann") == [("ann",)]
-    assert state.rows("judge_unit", "m/1", "ann") == []
-    assert state.rows("judge_unit", "m/2", "ann") == [("ann",)]
-    state.run("forget_units", "m/1")
-    assert state.rows("judge_unit", "m/1", "ann") == [("ann",)]
+# What a writer keeps in memory must never be seen.
+
+
+class Documents(RuleBasedStateMachine):
+    """Documents through caches, nested transactions and another writer, against dictionaries."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.folder = tempfile.TemporaryDirectory()
+        path = Path(self.folder.name) / "state.db"
+        self.state = State(path)
+        self.other = apsw.Connection(str(path))
+        self.levels: list[dict[tuple[str, str], int]] = [{}]
+        self.opened: list[AbstractContextManager[None]] = []
+
+    def teardown(self) -> None:
+        if hasattr(self, "state"):
+            while self.opened:
+                self.opened.pop().__exit__(None, None, None)
+            self.state.close()
+            self.other.close()
+            self.folder.cleanup()
+
+    @rule(kind=some_kinds, key=some_keys, value=st.integers(0, 9))
+    def put(self, kind: str, key: str, value: int) -> None:
+        self.state.put(kind, key, value)
+        self.levels[-1][kind, key] = value
+
+    @rule(kind=some_kinds, key=some_keys)
+    def drop(self, kind: str, key: str) -> None:
+        self.state.drop(kind, key)
+        self.levels[-1].pop((kind, key), None)
+
+    @precondition(lambda self: len(self.opened) < 3)
+    @rule()
+    def open(self) -> None:
+        transaction = self.state.transaction()
+        transaction.__enter__()
+        self.opened.append(transaction)
+        self.levels.append(dict(self.levels[-1]))
+
+    @precondition(lambda self: self.opened)
+    @rule()
+    def commit(self) -> None:
+        self.opened.pop().__exit__(None, None, None)
+        made = self.levels.pop()
+        self.levels[-1] = made
+
+    @precondition(lambda self: self.opened)
+    @rule()
+    def roll_back(self) -> None:
+        error = RuntimeError()
+        assert not self.opened.pop().__exit__(RuntimeError, error, None)
+        self.levels.pop()
+
+    @precondition(lambda self: not self.opened)
+    @rule(kind=some_kinds, key=some_keys, value=st.integers(10, 19))
+    def another_connection_writes(self, kind: str, key: str, value: int) -> None:
+        self.other.execute(QUERIES["put_document"], (kind, key, str(value)))
+        self.levels[-1][kind, key] = value
+
+    @rule(kind=some_kinds, key=some_keys)
+    def get(self, kind: str, key: str) -> None:
+        assert self.state.get(kind, key, int) == self.levels[-1].get((kind, key))
+
+    @rule(kind=some_kinds, prefix=st.sampled_from(["", "a", "a/"]))
+    def list(self, kind: str, prefix: str) -> None:
+        wanted = {
+            key: value
+            for (each, key), value in sorted(self.levels[-1].items())
+            if each == kind and key.startswith(prefix)
+        }
+        assert self.state.all(kind, int, prefix=prefix) == wanted
+
+    @precondition(lambda self: not self.opened)
+    @rule()
+    def what_was_committed_is_on_disk(self) -> None:
+        found = self.other.execute("SELECT kind, key, body FROM documents")
+        assert {(kind, key): int(body) for kind, key, body in found} == self.levels[-1]
+
+
+TestDocuments = Documents.TestCase
+TestDocuments.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+def test_a_document_that_is_asked_for_as_another_type_is_read_as_that(state: State) -> None:
+    with state.transaction():
+        state.put("thing", "a", Thing(number=1))
+        assert state.get("thing", "a", dict[str, Any]) == {"number": 1}
+        assert state.get("thing", "a", Thing) == Thing(number=1)
+        state.put("number", "a", 3)
+        assert state.get("number", "a", float) == 3.0
+        assert list(state.all("thing", Thing).values()) == [Thing(number=1)]
+        assert list(state.all("thing", dict[str, Any]).values()) == [{"number": 1}]
+
+
+def test_what_is_listed_may_be_changed_by_whoever_asked(state: State) -> None:
+    with state.transaction():
+        state.put("thing", "a", 1)
+        state.all("thing", int).clear()
+        assert state.all("thing", int) == {"a": 1}
+
+
+def test_many_documents_do_not_stay_in_memory(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(states, "MOST_CACHED", 10)
+    with state.transaction():
+        for number in range(20):
+            state.put("thing", str(number), number)
+    assert not state._known
+    with state.transaction():
+        assert [state.get("thing", str(number), int) for number in range(20)] == list(range(20))
+
+
+def test_a_commit_of_another_connection_is_seen_and_ones_own_is_not(path: Path, state: State) -> None:
+    other = apsw.Connection(str(path))
+    before = state.change()
+    state.put("thing", "a", 1)
+    assert state.change() == before
+    other.execute(QUERIES["put_document"], ("thing", "b", "2"))
+    assert state.change() != before
+    other.close()
+
+
+def test_an_older_format_is_left_to_be_migrated(path: Path) -> None:
+    State(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    for read_only in (True, False):
+        with pytest.raises(StateError, match=r"state.db has format 1; run `lossloop ledger migrate` first"):
+            State(path, read_only=read_only)
