@@ -1,0 +1,206 @@
+"""The log in PostgreSQL: frames as rows of a table, acknowledged once their transaction is on disk.
+
+A writer has a segment per partition that it writes to. It appends one transaction after the other, so a
+segment's frames become visible in their order, and a reader that has gone past a frame has not missed one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lossloop.core.ids import new_id
+from lossloop.ledger.base import Entry, Offsets, Position
+from lossloop.ledger.frames import Frame
+from lossloop.ledger.postgres.database import QUERIES, Database
+from lossloop.ledger.postgres.frames import EVERY, columns_of, frame_of, partition_of, row_of
+from lossloop.ledger.postgres.heads import Head, Heads, in_order, up_to
+from lossloop.ledger.postgres.session import Session
+
+if TYPE_CHECKING:
+    import psycopg
+
+READ_AT_ONCE = 16 * 1024 * 1024
+HEADS_AT_ONCE = 1024
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Spread(Position):
+    """Where an append to several segments ended: reached once all of them are."""
+
+    others: tuple[Position, ...]
+
+    def reached_by(self, offsets: Offsets) -> bool:
+        return all(offsets.get(each.segment, 0) >= each.offset for each in (self, *self.others))
+
+
+class PostgresLog:
+    """The log of a ledger in PostgreSQL; offsets count frames.
+
+    Args:
+        database: Where the ledger lies; `init_store` has made it.
+        partitions: What readers read; all partitions by default.
+    """
+
+    def __init__(self, database: Database, *, partitions: Collection[int] | None = None) -> None:
+        self._database = database
+        self._partitions = partitions
+
+    def writer(self) -> PostgresWriter:
+        return PostgresWriter(Session(self._database))
+
+    def reader(self) -> PostgresReader:
+        return PostgresReader(Session(self._database), self._partitions)
+
+
+class Segments:
+    """The segments of one writer: which each partition has, and how many frames are in it.
+
+    Args:
+        home: The partition of frames that are about no model; all partitions by default.
+    """
+
+    def __init__(self, home: int = EVERY) -> None:
+        self._home = home
+        self._names: dict[int, str] = {}
+        self._ends: dict[str, int] = {}
+        self._reached = Position(segment="", offset=0)
+
+    def placed(self, frames: Sequence[Frame], partitions: int) -> list[dict[str, Any]]:
+        """Frames as rows behind those that were appended."""
+        rows, ends = [], dict(self._ends)
+        for frame in frames:
+            row = row_of(frame)
+            partition = self._home if row["model"] is None else partition_of(row["model"], partitions)
+            segment = self._names.setdefault(partition, new_id())
+            ends[segment] = ends.get(segment, 0) + 1
+            rows.append({"segment": segment, "number": ends[segment], "partition": partition, **row})
+        return rows
+
+    def appended(self, rows: Sequence[dict[str, Any]]) -> None:
+        """The rows are in the log."""
+        ends = {row["segment"]: row["number"] for row in rows}
+        self._ends |= ends
+        first, *others = sorted(ends.items())
+        self._reached = Position(segment=first[0], offset=first[1])
+        if others:
+            more = tuple(Position(segment=segment, offset=end) for segment, end in others)
+            self._reached = Spread(segment=first[0], offset=first[1], others=more)
+
+    def reached(self) -> Position:
+        """Where the last append ended."""
+        return self._reached
+
+    def nowhere(self) -> Position:
+        """Where an append of nothing ends."""
+        return Position(segment="", offset=0)
+
+    def abandon(self) -> None:
+        """Begin other segments: nobody knows what is behind the last acknowledged frame of these."""
+        self._names.clear()
+        self._ends.clear()
+
+
+def append_rows(connection: psycopg.Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Append rows, in one statement; the same rows again change nothing."""
+    ends = {row["segment"]: row for row in rows}.values()
+    connection.execute(
+        QUERIES["append"],
+        {
+            **dict(columns_of([{k: v for k, v in row.items() if k != "partition"} for row in rows])),
+            "ended": [row["segment"] for row in ends],
+            "partition": [row["partition"] for row in ends],
+            "end": [row["number"] for row in ends],
+        },
+    )
+
+
+class PostgresWriter:
+    """Appends frames, many in one transaction, each to its partition's segment."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._segments = Segments()
+
+    def append(self, frames: Sequence[Frame]) -> Position:
+        if not frames:
+            return self._segments.nowhere()
+        rows = self._segments.placed(frames, self._session.partitions)
+        try:
+            self._session.run(lambda connection: append_rows(connection, rows))
+        except BaseException:
+            self._segments.abandon()
+            raise
+        self._segments.appended(rows)
+        return self._segments.reached()
+
+    def close(self) -> None:
+        self._session.close()
+
+
+class PostgresReader:
+    """Reads the segments of all partitions, or of some and those that are for all.
+
+    What comes in which order is known from the frames' heads, which are read ahead; payloads are read once.
+
+    Args:
+        session: Closed with the reader.
+        partitions: Which; all by default.
+    """
+
+    def __init__(self, session: Session, partitions: Collection[int] | None = None) -> None:
+        self._session = session
+        self._partitions = None if partitions is None else [EVERY, *partitions]
+        self._heads: dict[str, Heads] = {}
+
+    def read(self, after: Offsets, *, most: int = READ_AT_ONCE) -> Iterator[Entry]:
+        ends = self._behind(after)
+        if ends:
+            self._read_ahead({segment: after.get(segment, 0) for segment in ends})
+            found = {segment: heads.heads for segment, heads in self._heads.items() if heads.heads}
+            cut = {segment for segment, heads in found.items() if heads[-1].number < ends[segment]}
+            yield from self._entries(up_to(in_order(found, cut), most))
+
+    def behind(self, after: Offsets) -> bool:
+        return bool(self._behind(after))
+
+    def sync(self, segments: Sequence[str]) -> None:
+        """A transaction that others can see is on the server's disk already."""
+
+    def close(self) -> None:
+        self._session.close()
+
+    def _behind(self, after: Offsets) -> dict[str, int]:
+        """The segments that have something behind `after`, and where they end."""
+        ends = (
+            self._session.rows("segments")
+            if self._partitions is None
+            else self._session.rows("segments_of", partitions=self._partitions)
+        )
+        return {segment: end for segment, end in sorted(ends) if end > after.get(segment, 0)}
+
+    def _read_ahead(self, after: Offsets) -> None:
+        """Know the first heads behind `after` of each of its segments, and of no others."""
+        self._heads = {
+            segment: known.behind(start) if (known := self._heads.get(segment)) else Heads(start)
+            for segment, start in after.items()
+        }
+        unknown = [segment for segment, heads in self._heads.items() if not heads.heads]
+        if unknown:
+            reached = [after[segment] for segment in unknown]
+            for row in self._session.rows("heads", segment=unknown, after=reached, most=HEADS_AT_ONCE):
+                self._heads[row[0]].heads.append(Head(*row))
+
+    def _entries(self, heads: Sequence[Head]) -> Iterator[Entry]:
+        wanted: dict[str, list[int]] = {}
+        for head in heads:
+            wanted.setdefault(head.segment, []).append(head.number)
+        lows, highs = [numbers[0] for numbers in wanted.values()], [n[-1] for n in wanted.values()]
+        rows = self._session.rows("frames", segment=list(wanted), low=lows, high=highs)
+        found = {(segment, row[0]): row for segment, *row in rows}
+        for head in heads:
+            row = found.get((head.segment, head.number))
+            if row is not None:  # erased since its head was read
+                position = Position(segment=head.segment, offset=head.number)
+                yield Entry(position=position, frame=frame_of(*row))

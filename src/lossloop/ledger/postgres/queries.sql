@@ -1,0 +1,182 @@
+-- What is asked of PostgreSQL, by name. The search path leads to the ledger's schema.
+
+-- Facts.
+
+-- name: append
+-- All frames and their segments' new ends, or none. The same frames again, after an answer was lost, change
+-- nothing: the first attempt, if it is still under way, is waited for.
+WITH appended AS (
+    INSERT INTO frames (segment, number, kind, "time", "rows", crc, model, payload)
+    SELECT * FROM unnest(
+        %(segment)b::text[], %(number)b::bigint[], %(kind)b::smallint[], %(time)b::bigint[],
+        %(rows)b::integer[], %(crc)b::bigint[], %(model)b::text[], %(payload)b::bytea[])
+    ON CONFLICT (segment, number) DO NOTHING
+)
+INSERT INTO segments (segment, partition, frames)
+SELECT * FROM unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[])
+ON CONFLICT (segment) DO UPDATE SET frames = excluded.frames;
+
+-- name: segments
+SELECT segment, frames FROM segments;
+
+-- name: segments_of
+SELECT segment, frames FROM segments WHERE partition = ANY(%(partitions)b::integer[]);
+
+-- name: heads
+-- Of each segment the first frames behind a number, without their payload.
+SELECT wanted.segment, found.number, found."time", found.size
+FROM unnest(%(segment)b::text[], %(after)b::bigint[]) AS wanted (segment, reached)
+CROSS JOIN LATERAL (
+    SELECT number, "time", octet_length(payload) AS size FROM frames
+    WHERE frames.segment = wanted.segment AND frames.number > wanted.reached
+    ORDER BY number LIMIT %(most)b::integer
+) AS found
+ORDER BY wanted.segment, found.number;
+
+-- name: frames
+SELECT frames.segment, number, kind, "time", "rows", crc, payload
+FROM unnest(%(segment)b::text[], %(low)b::bigint[], %(high)b::bigint[]) AS wanted (segment, low, high)
+JOIN frames ON frames.segment = wanted.segment AND number BETWEEN wanted.low AND wanted.high;
+
+-- Derived state, as one partition's applier reads it.
+
+-- name: document_of
+SELECT body FROM documents
+WHERE kind = %(kind)s AND key = %(key)s AND partition = %(partition)b::integer;
+
+-- name: documents_of
+SELECT key, body FROM documents
+WHERE kind = %(kind)s AND key >= %(low)s AND key < %(high)s AND partition = %(partition)b::integer
+ORDER BY key;
+
+-- name: offsets_of
+SELECT segment, reached FROM offsets WHERE partition = %(partition)b::integer;
+
+-- Derived state, as everyone else reads it: all partitions as one. Of a document that several partitions
+-- have, the one that its key belongs to is taken, else the one written last.
+
+-- name: document
+SELECT body FROM documents WHERE kind = %(kind)s AND key = %(key)s
+ORDER BY partition = %(home)b::integer DESC, written DESC LIMIT 1;
+
+-- name: documents
+SELECT key, body, partition FROM documents
+WHERE kind = %(kind)s AND key >= %(low)s AND key < %(high)s
+ORDER BY key, written;
+
+-- name: offsets
+-- A segment for all partitions is folded as far as every partition has folded it.
+SELECT segment, CASE WHEN segments.partition = -1 AND count(*) < (SELECT partitions FROM meta)
+                     THEN 0 ELSE min(offsets.reached) END
+FROM offsets LEFT JOIN segments USING (segment)
+GROUP BY segment, segments.partition;
+
+-- name: commits
+SELECT sum(commits)::bigint FROM partitions;
+
+-- name: commits_of
+SELECT commits FROM partitions WHERE partition = %(partition)b::integer;
+
+-- name: streams
+SELECT DISTINCT stream FROM chunks
+WHERE stream >= %(low)s AND stream < %(high)s AND partition = ANY(%(partitions)b::integer[]);
+
+-- name: chunks
+-- About so many rows of a stream, in their order; one chunk at least.
+SELECT first, body FROM (
+    SELECT first, body, sum("rows") OVER (ORDER BY first) - "rows" AS before FROM chunks
+    WHERE stream = %(stream)s AND partition = ANY(%(partitions)b::integer[]) AND first > %(after)b::bigint
+) AS behind
+WHERE before < %(most)b::bigint ORDER BY first;
+
+-- name: chunk_over
+-- The chunk that a row lies in, if one does.
+SELECT first, body FROM (
+    SELECT first, "rows", body FROM chunks
+    WHERE stream = %(stream)s AND partition = ANY(%(partitions)b::integer[]) AND first <= %(row)b::bigint
+    ORDER BY first DESC LIMIT 1
+) AS last WHERE first + "rows" > %(row)b::bigint;
+
+-- A commit of an applier. The first of these shows whether it still holds the partition, and keeps others
+-- from taking it until the commit is over.
+
+-- name: fence
+UPDATE partitions SET commits = commits + 1
+WHERE partition = %(partition)b::integer AND token = %(token)b::bigint;
+
+-- name: put_documents
+INSERT INTO documents (kind, key, partition, body, written)
+SELECT kind, key, %(partition)b::integer, body, clock_timestamp()
+FROM unnest(%(kinds)b::text[], %(keys)b::text[], %(bodies)b::text[]) AS new (kind, key, body)
+ON CONFLICT (kind, key, partition) DO UPDATE SET body = excluded.body, written = excluded.written;
+
+-- name: drop_documents
+DELETE FROM documents
+USING unnest(%(kinds)b::text[], %(keys)b::text[]) AS gone (kind, key)
+WHERE documents.kind = gone.kind AND documents.key = gone.key AND documents.partition = %(partition)b::integer;
+
+-- name: put_offsets
+INSERT INTO offsets (partition, segment, reached)
+SELECT %(partition)b::integer, segment, reached
+FROM unnest(%(segments)b::text[], %(reached)b::bigint[]) AS new (segment, reached)
+ON CONFLICT (partition, segment) DO UPDATE SET reached = excluded.reached;
+
+-- name: drop_chunks
+DELETE FROM chunks
+USING unnest(%(streams)b::text[], %(lows)b::bigint[], %(highs)b::bigint[]) AS gone (stream, low, high)
+WHERE chunks.stream = gone.stream AND chunks.partition = %(partition)b::integer
+  AND chunks.first >= gone.low AND chunks.first < gone.high;
+
+-- name: put_chunks
+INSERT INTO chunks (stream, partition, first, "rows", body)
+SELECT stream, %(partition)b::integer, first, "rows", body
+FROM unnest(%(streams)b::text[], %(firsts)b::bigint[], %(counts)b::bigint[], %(bodies)b::bytea[])
+     AS new (stream, first, "rows", body)
+ON CONFLICT (stream, partition, first) DO UPDATE SET "rows" = excluded."rows", body = excluded.body;
+
+-- Leases. The database's clock is the only one that counts.
+
+-- name: beat
+INSERT INTO appliers (holder, expires) VALUES (%(holder)s, clock_timestamp() + %(span)s)
+ON CONFLICT (holder) DO UPDATE SET expires = excluded.expires;
+
+-- name: bury
+DELETE FROM appliers WHERE expires < clock_timestamp() - %(span)s;
+
+-- name: alive
+SELECT holder FROM appliers WHERE expires > clock_timestamp() ORDER BY holder;
+
+-- name: renew
+UPDATE partitions SET expires = clock_timestamp() + %(span)s
+WHERE holder = %(holder)s
+RETURNING partition, token;
+
+-- name: take
+-- Free or expired partitions. Just after the database was started nobody could renew: all wait for a while.
+UPDATE partitions SET holder = %(holder)s, token = token + 1, expires = clock_timestamp() + %(span)s
+WHERE partition = ANY(ARRAY(
+    SELECT partition FROM partitions
+    WHERE holder IS NULL
+       OR (expires < clock_timestamp() AND pg_postmaster_start_time() < clock_timestamp() - %(span)s)
+    ORDER BY partition LIMIT %(most)b::integer FOR UPDATE SKIP LOCKED
+))
+RETURNING partition, token;
+
+-- name: give_back
+UPDATE partitions SET holder = NULL, expires = '-infinity'
+WHERE partition = %(partition)b::integer AND token = %(token)b::bigint;
+
+-- name: leave
+DELETE FROM appliers WHERE holder = %(holder)s;
+
+-- name: holders
+SELECT partition, holder FROM partitions WHERE holder IS NOT NULL AND expires > clock_timestamp();
+
+-- Opening.
+
+-- name: meta
+SELECT format, partitions FROM meta;
+
+-- name: durable
+-- A role, a database or a user may have switched off what an acknowledgement rests on.
+SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding');
