@@ -151,7 +151,7 @@ class Queue:
             if file is not None:
                 adopted.append(file)
         with self._lock:
-            self._files = sorted([*self._files, *adopted], key=lambda file: file.path.name)
+            self._files = [*adopted, *self._files]  # by their names: in the order in which they were begun
             self._bytes += sum(file.end for file in adopted)
             self.rows += sum(file.rows for file in adopted)
             for file in adopted:

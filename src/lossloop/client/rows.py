@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import IntEnum
-from typing import Any, NamedTuple, Required, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
@@ -18,11 +18,14 @@ LONGEST_NAME = 256
 _HEAD = struct.Struct("<BHH")
 
 
-class PredictionRow(TypedDict, total=False):
+class _Answered(TypedDict):
+    version: int
+    y_pred: Any
+
+
+class PredictionRow(_Answered, total=False):
     """One prediction that a service made; `id` and `time` are made at hand-over where they are left out."""
 
-    version: Required[int]
-    y_pred: Required[Any]
     id: str
     unit: str | None
     time: datetime | str
@@ -31,11 +34,14 @@ class PredictionRow(TypedDict, total=False):
     propensity: float
 
 
-class OutcomeRow(TypedDict, total=False):
+class _Known(TypedDict):
+    id: str
+    y_true: Any
+
+
+class OutcomeRow(_Known, total=False):
     """What happened to the prediction `id`; a `y_true` of None says that it is known to be missing."""
 
-    id: Required[str]
-    y_true: Required[Any]
     time: datetime | str
     reason: str
 
@@ -66,9 +72,11 @@ class Entry(NamedTuple):
     """JSON."""
 
 
-_KEYS = {kind: frozenset(form.__annotations__) for kind, form in
-         ((Kind.PREDICTION, PredictionRow), (Kind.OUTCOME, OutcomeRow))}  # fmt: skip
 _NEEDED = {Kind.PREDICTION: PredictionRow.__required_keys__, Kind.OUTCOME: OutcomeRow.__required_keys__}
+_KEYS = {
+    Kind.PREDICTION: PredictionRow.__required_keys__ | PredictionRow.__optional_keys__,
+    Kind.OUTCOME: OutcomeRow.__required_keys__ | OutcomeRow.__optional_keys__,
+}
 _KINDS = {int(kind): kind for kind in Kind}
 
 

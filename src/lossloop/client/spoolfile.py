@@ -15,11 +15,10 @@ import contextlib
 import fcntl
 import os
 import struct
+import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-
-from lossloop.core.ids import new_id
 
 SUFFIX = ".spool"
 HEADER_SIZE = 32
@@ -110,7 +109,7 @@ class SpoolFile:
     @classmethod
     def begin(cls, directory: Path, *, sync: bool = False) -> SpoolFile:
         """A new file. Its name sorts behind those made before; it can be adopted only once it is locked."""
-        name = new_id()
+        name = f"{time.time_ns():016x}-{os.urandom(4).hex()}"
         hidden = directory / f".{name}.new"
         fd = os.open(hidden, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
         try:
