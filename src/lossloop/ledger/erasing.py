@@ -16,7 +16,7 @@ from lossloop.ledger import durable, manifests, sidecar
 from lossloop.ledger.manifests import Manifest
 from lossloop.ledger.opened import SUFFIX
 from lossloop.ledger.reading import columns
-from lossloop.ledger.removing import ERASED, Remover
+from lossloop.ledger.removing import ERASED, Remover, Summarise
 from lossloop.ledger.rewriting import Mask
 from lossloop.ledger.sealing import Tell, finished, sealed_ones
 from lossloop.ledger.segments import SegmentLog
@@ -59,7 +59,12 @@ def held(
 
 
 def erase(
-    log: Path, unit: str, models: Collection[str] | None = None, *, clock: Clock | None = None
+    log: Path,
+    unit: str,
+    models: Collection[str] | None = None,
+    *,
+    clock: Clock | None = None,
+    summarise: Summarise | None = None,
 ) -> Erased:
     """Remove a unit's rows from a log that nobody writes to; a fact for each segment says how many went.
 
@@ -78,12 +83,22 @@ def erase(
         gone, keep = _survey(log, found, unit, models)
         writer = SegmentLog(log).writer()
         try:
-            remover = Remover(log, writer, clock)
-            for manifest in found:
-                remover.remove(manifest, keep.get(manifest.segment, {}), why=ERASED, forget_damage=True)
+            remover = Remover(log, writer, clock, summarise)
+            # Outcomes first: whose they are is known by the predictions that are still there.
+            for kind in ("outcome", "prediction"):
+                found = [_without(remover, manifest, keep, kind) for manifest in found]
         finally:
             writer.close()
     return gone
+
+
+def _without(remover: Remover, manifest: Manifest, keep: _Keep, kind: str) -> Manifest:
+    masks = {
+        number: mask
+        for number, mask in keep.get(manifest.segment, {}).items()
+        if manifest.tables[number].kind == kind
+    }
+    return remover.remove(manifest, masks, why=ERASED, forget_damage=True)
 
 
 def _sealed(log: Path, tell: Tell) -> list[Manifest]:

@@ -46,7 +46,7 @@ def find(log: Path, id: str, *, model: str, kind: Kind = Kind.PREDICTION) -> lis
     names = {path.name for path in log.glob(f"*{SUFFIX}") if path.is_file()}
     sealed = {manifest.segment: manifest for manifest in manifests.manifests(log)}
     for name in sorted({*names, *sealed}):
-        segment = _opened(log, name, sealed.get(name))
+        segment = _opened(log, name, None if name in names else sealed.get(name))
         try:
             entries = entries_of(segment) if isinstance(segment, OpenSegment) else _likely(segment, log, id)
             found += (each for entry in entries for each in _in(entry, id, model, kind))

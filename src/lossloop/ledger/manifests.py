@@ -34,6 +34,8 @@ from lossloop.ledger.opened import SUFFIX
 
 FORMAT = 1
 MANIFEST = ".json"
+NOTE = "told.json"
+"""The file, beside the manifests' directory, of facts that are not in the log yet (`removing`)."""
 RAW = "frames"
 """The folder of frames that Parquet cannot hold."""
 

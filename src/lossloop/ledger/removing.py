@@ -6,7 +6,7 @@ appended after it has: a crash in between loses neither, and its id lets it coun
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from lossloop.ledger.reading import columns
 from lossloop.ledger.rewriting import Mask, drop_old, rewritten
 from lossloop.ledger.sealed import SealedSegment
 
-NOTE = "told.json"
 ERASED, EXPIRED = "erased", "expired"
 
 
@@ -41,6 +40,12 @@ class Gone(Record, frozen=True):
     first: int = 0
     last: int = 0
     """Receipt times of the first and the last of these rows, in microseconds."""
+    summary: dict[str, Any] = {}
+    """What is still shown of these rows once nothing else is left of them; whoever removes them knows."""
+
+
+Summarise = Callable[[str, str, pa.Array], dict[str, Any]]
+"""Makes the summary of predictions about to go: of a model, from a segment, by their ids."""
 
 
 class Note(Record, frozen=True):
@@ -59,31 +64,50 @@ class Remover:
         log: The directory of segments.
         writer: Appends the facts.
         clock: Tells when.
+        summarise: What is kept of the predictions that go; nothing by default.
     """
 
-    def __init__(self, log: Path, writer: LogWriter, clock: Clock | None = None) -> None:
+    def __init__(
+        self, log: Path, writer: LogWriter, clock: Clock | None = None, summarise: Summarise | None = None
+    ) -> None:
         self._log = log
         self._writer = writer
         self._clock = clock or SystemClock()
-        self._note = manifests.sealed_directory(log) / NOTE
+        self._summarise = summarise
+        self.gone: list[Gone] = []
+        """What went so far."""
+        self._note = manifests.sealed_directory(log) / manifests.NOTE
         self._resume()
 
     def remove(
         self, manifest: Manifest, keep: Mapping[int, Mask], *, why: str, forget_damage: bool = False
-    ) -> list[Gone]:
-        """Remove the rows that are not kept; return what went, by model."""
+    ) -> Manifest:
+        """Remove the rows that are not kept; return the manifest that is in force then."""
         keep = {number: mask for number, mask in keep.items() if not mask.all()}
         forget_damage = forget_damage and bool(manifest.damage.path)
         if not keep and not forget_damage:
-            return []
-        gone = _counted(self._log, manifest, keep)
+            return manifest
+        gone = [self._summarised(each, manifest, keep) for each in _counted(self._log, manifest, keep)]
         after = rewritten(self._log, manifest, keep, why=why, forget_damage=forget_damage)
         note = Note(segment=manifest.segment, generation=after.generation, why=why, facts=gone)
         durable.write(self._note, msgspec.json.encode(note))
-        manifests.write(self._log, after)
+        after = manifests.write(self._log, after)
         drop_old(self._log, manifest, after)
         self._tell(note)
-        return gone
+        self.gone += gone
+        return after
+
+    def _summarised(self, gone: Gone, manifest: Manifest, keep: Mapping[int, Mask]) -> Gone:
+        if self._summarise is None or not gone.predictions:
+            return gone
+        ids = [
+            columns(self._log, manifest, number, ["id"]).column("id").filter(pa.array(~mask))
+            for number, mask in keep.items()
+            if (manifest.tables[number].model, manifest.tables[number].kind) == (gone.model, "prediction")
+        ]
+        chunks = [chunk.cast(pa.string()) for each in ids for chunk in each.chunks]
+        summary = self._summarise(gone.model, gone.segment, pa.concat_arrays(chunks))
+        return msgspec.structs.replace(gone, summary=summary)
 
     def _resume(self) -> None:
         """Append the facts of a removal that was cut off after its manifest changed."""

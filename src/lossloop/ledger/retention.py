@@ -12,7 +12,7 @@ from lossloop.core.clock import Clock, Micros
 from lossloop.core.errors import InputError
 from lossloop.ledger import durable, manifests
 from lossloop.ledger.manifests import Manifest
-from lossloop.ledger.removing import EXPIRED, Remover
+from lossloop.ledger.removing import EXPIRED, Remover, Summarise
 from lossloop.ledger.rewriting import Mask
 from lossloop.ledger.sealed import SealedSegment
 from lossloop.ledger.segments import SegmentLog
@@ -108,6 +108,7 @@ def prune(
     larger_than: int | None = None,
     dry_run: bool = False,
     clock: Clock | None = None,
+    summarise: Summarise | None = None,
 ) -> Pruned:
     """Remove rows of a model that are too old or too many from sealed segments; a fact says what went.
 
@@ -125,21 +126,25 @@ def prune(
         if dry_run:
             return _would_go(log, model, [(found[cut.segment], cut) for cut in cuts])
         sweep(log)
-        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock)
+        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock, summarise)
 
 
-def _carry_out(log: Path, model: str, cuts: Sequence[tuple[Manifest, Cut]], clock: Clock | None) -> Pruned:
+def _carry_out(
+    log: Path,
+    model: str,
+    cuts: Sequence[tuple[Manifest, Cut]],
+    clock: Clock | None,
+    summarise: Summarise | None,
+) -> Pruned:
     writer = SegmentLog(log).writer()
     try:
-        remover, gone, size = Remover(log, writer, clock), [], 0
+        remover, size = Remover(log, writer, clock, summarise), 0
         for manifest, cut in cuts:
-            facts = remover.remove(manifest, _masks(log, manifest, model, cut), why=EXPIRED)
-            gone += facts
-            if facts:
-                after = manifests.read(log, manifest.segment)
-                size += sum(blob.bytes for blob in manifest.blobs) - sum(blob.bytes for blob in after.blobs)
+            after = remover.remove(manifest, _masks(log, manifest, model, cut), why=EXPIRED)
+            size += sum(blob.bytes for blob in manifest.blobs) - sum(blob.bytes for blob in after.blobs)
     finally:
         writer.close()
+    gone = remover.gone
     return Pruned(
         model=model,
         predictions=sum(each.predictions for each in gone),

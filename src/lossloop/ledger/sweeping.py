@@ -6,13 +6,17 @@ from pathlib import Path
 
 from lossloop.core.errors import StateError
 from lossloop.ledger import manifests
-from lossloop.ledger.manifests import MANIFEST
+from lossloop.ledger.manifests import MANIFEST, Manifest
 
-_OURS = frozenset({"lock", "told.json"})
+_OURS = frozenset({"lock", manifests.NOTE})
 
 
 def strays(log: Path) -> list[Path]:
-    """Files among what is sealed that no manifest names."""
+    """Files among what is sealed that no manifest names.
+
+    Raises:
+        StateError: A manifest is damaged.
+    """
     root = manifests.sealed_directory(log)
     named = {blob.path for manifest in manifests.manifests(log) for blob in manifest.blobs}
     return sorted(
@@ -26,10 +30,27 @@ def strays(log: Path) -> list[Path]:
 
 
 def sweep(log: Path) -> None:
-    """Remove strays; the caller holds the right to. Where a manifest cannot be read, nothing is removed."""
+    """Finish what a crash cut off; the caller holds the right to change what is sealed.
+
+    A segment that is there both ways is sealed if all of its files are there, and else is not. Then strays
+    are removed. Where a manifest cannot be read, nothing is.
+    """
     try:
+        for manifest in manifests.manifests(log):
+            segment = log / manifest.segment
+            if segment.is_file():
+                left = segment if _is_whole(log, manifest) else manifests.manifest_path(log, manifest.segment)
+                left.unlink()
         found = strays(log)
     except StateError:
         return
     for path in found:
         path.unlink()
+
+
+def _is_whole(log: Path, manifest: Manifest) -> bool:
+    root = manifests.sealed_directory(log)
+    return all(
+        (root / blob.path).is_file() and (root / blob.path).stat().st_size == blob.bytes
+        for blob in manifest.blobs
+    )

@@ -23,9 +23,15 @@ _COMMANDS = {
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
     "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
+    "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
+    "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
+    "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
+    "ledger prune": ("lossloop.app.cli.ledger:prune", "Remove a model's oldest facts."),
+    "ledger export": ("lossloop.app.cli.ledger:export", "Write the whole ledger into a file."),
+    "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
-_FAMILIES = {"loss": "Losses over history."}
+_FAMILIES = {"ledger": "The record of facts.", "loss": "Losses over history."}
 """What the first words of commands of two words have in common."""
 
 app = App(
