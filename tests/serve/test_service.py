@@ -12,6 +12,7 @@ import pytest
 
 from lossloop.act.settings import Settings
 from lossloop.app import operate
+from lossloop.app.books import Books, Counts
 from lossloop.app.commands import Promote, StartRollout
 from lossloop.app.fold import Folding
 from lossloop.app.home import Home, init
@@ -19,10 +20,13 @@ from lossloop.app.running import Running, open_home
 from lossloop.core.clock import DAY, ManualClock, Micros, format_time, parse_time
 from lossloop.core.errors import Conflict, InputError, StorageFull, UnknownName
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.join import Rows, matured
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.segments import SegmentWriter
-from lossloop.serve import service as serving
-from lossloop.serve.service import Answer, Outcome
+from lossloop.ledger.table import Rows, Table
+from lossloop.serve import batch as batches
+from lossloop.serve.batch import of_rows
+from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
+from lossloop.serve.service import Answer, Outcome, Receipt
 from tests.serve.models import additive, manifest
 
 POLICY = """\
@@ -81,18 +85,25 @@ class Place:
         self.follow()
         return asyncio.run(self.running.service.predict(model, list(rows)))
 
-    def record(self, model: str, *rows: Any) -> Outcome:
+    def record(self, model: str, *rows: Any) -> Receipt:
         self.follow()
-        return asyncio.run(self.running.service.record_predictions(model, list(rows)))
+        batch = of_rows(list(rows), PREDICTION_KEYS, PREDICTION_NEEDS)
+        return asyncio.run(self.running.service.record_predictions(model, batch))
 
-    def happened(self, model: str, *rows: Any) -> Outcome:
+    def happened(self, model: str, *rows: Any) -> Receipt:
         self.follow()
-        return asyncio.run(self.running.service.record_outcomes(model, list(rows)))
+        batch = of_rows(list(rows), OUTCOME_KEYS, OUTCOME_NEEDS)
+        return asyncio.run(self.running.service.record_outcomes(model, batch))
 
     def rows(self, model: str) -> Rows:
         """What the state holds of a model, once all is folded."""
         self.fold()
-        return matured(self.running.state, model=model, after=0, since=0, until=1 << 62)
+        table = Table(self.running.state, model)
+        return table.slice(0, len(table))
+
+    def counts(self, model: str) -> Counts:
+        self.fold()
+        return Books(self.running.state).counts(model)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +122,7 @@ def answers(outcome: Outcome) -> list[float | list[float]]:
     return [outcome.answers[place].y_pred for place in sorted(outcome.answers)]
 
 
-def problems(outcome: Outcome) -> list[tuple[int | None, str | None]]:
+def problems(outcome: Outcome | Receipt) -> list[tuple[int | None, str | None]]:
     return [(each.row, each.field) for each in outcome.problems]
 
 
@@ -125,7 +136,7 @@ def test_what_is_predicted_is_logged_and_meets_its_outcome(place: Place) -> None
     assert outcome.position.reached_by(place.running.state.offsets())
     assert rows.y_pred.tolist() == [2.5, 3.5]
     assert rows.labels_by(DAY)[0] == 2.0
-    assert list(rows.unit) == ["ann", None]
+    assert rows.unit.tolist() == [Keys(place.home.settings().secret).unit("ann"), 0]
 
 
 def test_good_rows_are_answered_beside_bad_ones(place: Place) -> None:
@@ -180,15 +191,25 @@ def test_records_of_another_system_are_kept_with_their_version(place: Place) -> 
     model = place.model(0.0, runtime="external")
     with pytest.raises(Conflict, match="is served by another system"):
         place.predict(model, row(1))
-    outcome = place.record(
+    receipt = place.record(
         model,
         {"id": "a", "version": 1, "y_pred": 3},
         {"version": 9, "y_pred": 3},
-        {"id": "a", "version": 1, "y_pred": 4},
+        {"version": 1, "y_pred": 5},
     )
-    assert answers(outcome) == [3.0]
-    assert problems(outcome) == [(1, "version"), (2, "id")]
-    assert answers(place.record(model, {"id": "a", "version": 1, "y_pred": 3})) == [3.0]
+    assert (receipt.accepted, problems(receipt)) == (2, [(1, "version")])
+    assert receipt.ids is not None
+    assert receipt.ids[:2] == ["a", None]
+    assert receipt.ids[2], "one was made for the row that had none"
+    assert place.rows(model).y_pred.tolist() == [3.0, 5.0]
+
+
+def test_what_another_system_sends_again_is_counted_and_the_first_stands(place: Place) -> None:
+    model = place.model(0.0, runtime="external")
+    for y_pred in (3, 3, 4):
+        assert place.record(model, {"id": "a", "version": 1, "y_pred": y_pred}).accepted == 1
+    counts = place.counts(model)
+    assert (counts.predictions, counts.repeats, counts.conflicts) == (1, 1, 1)
     assert place.rows(model).y_pred.tolist() == [3.0]
 
 
@@ -205,7 +226,7 @@ def test_an_outcome_may_come_before_its_prediction(place: Place) -> None:
 def test_an_unknown_model_is_told(place: Place) -> None:
     for call in (place.predict, place.record, place.happened):
         with pytest.raises(UnknownName, match="unknown model 'no-such'"):
-            call("no-such", {})
+            call("no-such", {"id": "a", "version": 1, "y_pred": 1, "y_true": 1})
 
 
 @pytest.mark.parametrize("rows", [[], {}, "rows", None])
@@ -213,16 +234,18 @@ def test_what_is_no_batch_is_refused(place: Place, rows: Any) -> None:
     model = place.model(0.0)
     service = place.running.service
     place.follow()
-    for call in (service.predict, service.record_predictions, service.record_outcomes):
-        with pytest.raises(InputError, match="send a list of one row or more"):
-            asyncio.run(call(model, rows))
+    with pytest.raises(InputError, match="send a list of one row or more"):
+        asyncio.run(service.predict(model, rows))
+    with pytest.raises(InputError, match="send a list of one row or more"):
+        of_rows(rows, OUTCOME_KEYS, OUTCOME_NEEDS)
 
 
 def test_a_batch_has_a_limit(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     model = place.model(0.0)
-    monkeypatch.setattr(serving, "MOST_ROWS", 2)
-    with pytest.raises(InputError, match="3 rows in one request; at most 2 are taken"):
-        place.predict(model, row(1), row(2), row(3))
+    monkeypatch.setattr(batches, "MOST_ROWS", 2)
+    for send, sent in ((place.predict, row(1)), (place.happened, {"id": "a", "y_true": 1})):
+        with pytest.raises(InputError, match="3 rows in one request; at most 2 are taken"):
+            send(model, sent, sent, sent)
 
 
 def test_live_the_future_is_refused_and_receipt_is_what_counts(place: Place) -> None:
