@@ -12,11 +12,13 @@ from lossloop.act.policy import Policy, override, read_policy
 from lossloop.act.rollout import Stage
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
+from lossloop.app.forgetting import remember
 from lossloop.app.judging import Lens
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.removing import ERASED, EXPIRED, Gone
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
 
 
@@ -92,6 +94,10 @@ class Candidate(Record, frozen=True):
 
 Command = SetPolicy | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
 MakeActing = Callable[[str, Micros], Acting]
+RowsIn = Callable[[str, str], int]
+"""How many rows of a model the state has from a segment."""
+GONE = (ERASED, EXPIRED)
+"""Facts that look like commands: rows were removed from the log."""
 
 COMMANDS: dict[str, type[Record]] = {
     "set_policy": SetPolicy,
@@ -110,24 +116,26 @@ def name_of(command: Command) -> str:
     return next(name for name, kind in COMMANDS.items() if kind is type(command))
 
 
-def obey(frame: Frame, books: Books, acting: MakeActing, *, now: Micros) -> list[Decision]:
+def obey(frame: Frame, books: Books, acting: MakeActing, *, now: Micros, rows_in: RowsIn) -> list[Decision]:
     """Obey the commands of a frame; how each ended is kept under its id, and an id is obeyed once."""
     decided: list[Decision] = []
     for id, name, body in zip(*(frame.batch.column(i).to_pylist() for i in range(3)), strict=True):
         if books.documents.get("command", id, Result) is not None:
             continue
-        result, made = _obey_whole(name, body, books, acting, now)
+        result, made = _obey_whole(name, body, books, acting, now, rows_in)
         decided += made
         books.documents.put("command", id, result)
     return decided
 
 
 def _obey_whole(
-    name: str, body: str, books: Books, acting: MakeActing, now: Micros
+    name: str, body: str, books: Books, acting: MakeActing, now: Micros, rows_in: RowsIn
 ) -> tuple[Result, list[Decision]]:
     """Obey a command in full or not at all; one that fails is answered, and the loop goes on."""
     try:
         with books.documents.transaction():
+            if name in GONE:
+                return _remember(msgspec.json.decode(body, type=Gone), books, rows_in), []
             return _obey(name, body, books, acting, now)
     except StorageFull:
         raise
@@ -135,6 +143,13 @@ def _obey_whole(
         return Result(ok=False, message=str(error)), []
     except Exception as error:  # noqa: BLE001 - one broken command must not stop the loop for every model
         return Result(ok=False, message=f"{name} failed: {type(error).__name__}: {error}"), []
+
+
+def _remember(gone: Gone, books: Books, rows_in: RowsIn) -> Result:
+    """Rows of a segment are gone: they go on counting."""
+    if gone.model in books.models():
+        remember(books, books.lens(gone.model), gone, rows=rows_in(gone.model, gone.segment))
+    return Result(ok=True, message=f"{gone.predictions} predictions of {gone.model} are gone")
 
 
 def _obey(

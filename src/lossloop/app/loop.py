@@ -60,7 +60,7 @@ class Loop:
         now = self._move_clock(frame)
         decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
         if frame.kind is Kind.COMMAND:
-            decided += obey(frame, self.books, self._acting, now=now)
+            decided += obey(frame, self.books, self._acting, now=now, rows_in=self._rows_in)
         elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
             self._take(frame, now, segment=segment, start=start)
         return decided
@@ -232,6 +232,14 @@ class Loop:
         if model not in self._places:
             self._places[model] = Places(self._store, model)
         return self._places[model]
+
+    def _rows_in(self, model: str, segment: str) -> int:
+        """How many rows of a model came in a segment, its history among them."""
+        join = self._join(model)
+        return sum(
+            self._places_of(name).rows_in(segment, len(table))
+            for name, table in ((model, join.table), (history_of(model), join.history))
+        )
 
     def _judged_units(self, rollout: Rollout) -> Units:
         """The units that a rollout has judged; those of an older one are not asked for again."""

@@ -14,7 +14,7 @@ from lossloop.core.documents import Documents
 from lossloop.core.records import Record
 from lossloop.ledger.columns import Floats
 from lossloop.ledger.join import Taken
-from lossloop.ledger.table import ROLES
+from lossloop.ledger.table import ROLES, Table
 from lossloop.summaries import Digest, Scale
 
 Place = tuple[int, str, Block]
@@ -54,7 +54,7 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
         for place, rows in _by_place(changes.version, changes.role, changes.block):
             changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
-        key = f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
+        key = _key(model, place)
         before = documents.get("summary", key, Shown) or _empty(place, lens)
         losses = before.losses
         for added, gone in changed.get(place, ()):
@@ -63,6 +63,35 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
             before, predictions=before.predictions + arrived[place], losses=losses
         )
         documents.put("summary", key, after)
+
+
+def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
+    """What rows of a table add to what is shown, by place."""
+    version, role, block = (table.values(name, rows) for name in ("version", "role", "block"))
+    losses = lens.scores(table.values("y_true", rows), table.values("y_pred", rows))
+    for place, mine in _by_place(version, role, block):
+        empty = _empty(place, lens)
+        found = losses[mine]
+        yield msgspec.structs.replace(
+            empty, predictions=len(mine), losses=empty.losses.add(found[~np.isnan(found)])
+        )
+
+
+def merge_shown(documents: Documents, model: str, lens: Lens, more: Shown) -> None:
+    """Add to what is shown at a place; losses on another scale than the policy's are left out."""
+    place = (more.version, more.role, more.block)
+    before = documents.get("summary", _key(model, place), Shown) or _empty(place, lens)
+    alike = before.losses.scale == more.losses.scale
+    after = msgspec.structs.replace(
+        before,
+        predictions=before.predictions + more.predictions,
+        losses=before.losses.merge(more.losses) if alike else before.losses,
+    )
+    documents.put("summary", _key(model, place), after)
+
+
+def _key(model: str, place: Place) -> str:
+    return f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
 
 
 def _by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -104,6 +104,22 @@ class Join:
         """Forget whom rows are about and what was predicted; call it inside a transaction."""
         (self.history if history else self.table).erase(rows)
         self._waiting.rewrite()  # an outcome that waited for one is known by its prediction's key
+
+    def erase_ids(self, ids: Sequence[str]) -> int:
+        """Forget predictions by their ids, and what waits for them; return how many there were.
+
+        Call it inside a transaction, after a flush.
+        """
+        if not ids:
+            return 0
+        high, low = self._keys.of(pa.array(ids, pa.string()))
+        self._waiting.take(high, low)
+        erased = 0
+        for table in (self.table, self.history):
+            rows = table.find(high, low)
+            self.erase(rows[rows >= 0], history=table is self.history)
+            erased += int(np.count_nonzero(rows >= 0))
+        return erased
 
     # Predictions.
 
@@ -248,9 +264,8 @@ class Join:
         taken.corrections += int(np.count_nonzero(labelled & new))
         taken.outcomes += int(np.count_nonzero(~labelled))
         if not new.all():
-            rows, y_true, moments, since, before = (
-                each[new] for each in (rows, y_true, moments, since, before)
-            )
+            rows, moments, since = rows[new], moments[new], since[new]
+            y_true, before = y_true[new], before[new]
         if not len(rows):
             return new
         corrects = since != NEVER

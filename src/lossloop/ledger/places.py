@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from lossloop.ledger.columns import Int64
 from lossloop.ledger.store import Store
 
 FRAMES = "frames"
@@ -34,18 +37,46 @@ class Places:
         """A frame is about to be taken, when the table has `first` rows."""
         self._new.append((first, segment, start))
 
+    def rows_in(self, segment: str, total: int) -> int:
+        """How many of the model's `total` rows came in a segment."""
+        frames = self._frames()
+        if frames is None:
+            return 0
+        firsts = frames.column("first").to_numpy()
+        counts = np.diff(firsts, append=total)
+        return int(counts[pc.equal(frames.column("segment"), segment).to_numpy()].sum())
+
+    def are_in(self, segment: str, rows: Int64, total: int) -> npt.NDArray[np.bool_]:
+        """Which of some rows came in a segment. Shape (n,)."""
+        frames = self._frames()
+        if frames is None:
+            return np.zeros(len(rows), dtype=bool)
+        places = np.searchsorted(frames.column("first").to_numpy(), rows, side="right") - 1
+        mine: npt.NDArray[np.bool_] = pc.equal(frames.column("segment"), segment).to_numpy()
+        return mine[places] & (rows < total)
+
+    def _frames(self) -> pa.Table | None:
+        """All notes."""
+        batches = [chunk.batch for chunk in self._store.chunks(self._name)]
+        if self._new:
+            batches.append(self._batch())
+        return pa.Table.from_batches(batches) if batches else None
+
     def flush(self) -> None:
         """Write what was noted since the last flush; call it inside a transaction."""
         if not self._new:
             return
-        first, segment, start = zip(*self._new, strict=True)
-        columns = {"first": first, "segment": segment, "start": start}
-        batch = pa.RecordBatch.from_pydict(columns, schema=_SCHEMA)
-        self._store.put_chunk(self._name, self._count, batch)
+        self._store.put_chunk(self._name, self._count, self._batch())
         self._cuts.append((self._count, len(self._new)))
         self._count += len(self._new)
         self._new.clear()
         self._merge()
+
+    def _batch(self) -> pa.RecordBatch:
+        first, segment, start = zip(*self._new, strict=True)
+        return pa.RecordBatch.from_pydict(
+            {"first": first, "segment": segment, "start": start}, schema=_SCHEMA
+        )
 
     def _merge(self) -> None:
         run = [cut for cut in self._cuts if cut[1] < _AT_ONCE]

@@ -1,0 +1,101 @@
+"""Forgetting rows: what is still shown of them, and a state that was made while they were there, or after.
+
+A fact in the log says that rows of a segment are gone, with what they added to the figures. A state that had
+folded them shows them already, and passes the fact over. One that is folded anew finds fewer rows in that
+segment than the fact says there were, and adds what they would have added.
+"""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+
+from lossloop.app.books import Books
+from lossloop.app.judging import Lens
+from lossloop.app.showing import Shown, digests, merge_shown
+from lossloop.core.records import Record
+from lossloop.ledger.keys import Keys
+from lossloop.ledger.places import Places
+from lossloop.ledger.removing import Gone
+from lossloop.ledger.store import Store
+from lossloop.ledger.table import Table, history_of
+
+
+class Summary(Record, frozen=True):
+    """What is left of rows that are gone."""
+
+    rows: int
+    """How many rows the segment gave the model, while all were there."""
+    predictions: int
+    outcomes: int
+    shown: tuple[Shown, ...]
+
+
+class Summariser:
+    """Makes summaries of predictions that are about to go, from the state that has folded them.
+
+    Args:
+        store: The derived state.
+        keys: How ids become numbers.
+    """
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._books = Books(store)
+        self._keys = keys
+        self._tables: dict[str, Table] = {}
+
+    def __call__(self, model: str, segment: str, ids: pa.Array) -> dict[str, object]:
+        """The summary of a model's predictions from a segment; empty for a model that has no policy."""
+        if model not in self._books.models():
+            return {}
+        found = [self._of(model, name, segment, ids) for name in (model, history_of(model))]
+        return dict(msgspec.to_builtins(_together(found)))
+
+    def _of(self, model: str, name: str, segment: str, ids: pa.Array) -> Summary:
+        table, places = self._table(name), Places(self._store, name)
+        rows = np.unique(table.find(*self._keys.of(ids)))
+        # An id that was sent twice counts where it came first.
+        rows = rows[rows >= 0]
+        rows = rows[places.are_in(segment, rows, len(table))]
+        shown = tuple(digests(self._books.lens(model), table, rows))
+        return Summary(
+            rows=places.rows_in(segment, len(table)),
+            predictions=len(rows),
+            outcomes=sum(each.losses.count for each in shown),
+            shown=shown,
+        )
+
+    def _table(self, name: str) -> Table:
+        if name not in self._tables:
+            self._tables[name] = Table(self._store, name)
+        return self._tables[name]
+
+
+def _together(parts: list[Summary]) -> Summary:
+    return Summary(
+        rows=sum(part.rows for part in parts),
+        predictions=sum(part.predictions for part in parts),
+        outcomes=sum(part.outcomes for part in parts),
+        shown=tuple(each for part in parts for each in part.shown),
+    )
+
+
+def remember(books: Books, lens: Lens, gone: Gone, *, rows: int) -> None:
+    """Add what rows that are gone would have added, unless this state has folded them.
+
+    Args:
+        books: Of the state.
+        lens: The policy's view; figures of another loss do not add up, and are left out.
+        gone: What the log says.
+        rows: How many rows this state has from that segment.
+    """
+    if not gone.summary:
+        return
+    summary = msgspec.convert(gone.summary, type=Summary, strict=False)
+    if rows >= summary.rows:
+        return
+    books.add_counts(gone.model, predictions=summary.predictions, outcomes=summary.outcomes)
+    for shown in summary.shown:
+        merge_shown(books.documents, gone.model, lens, shown)
