@@ -11,7 +11,8 @@ from typing import Any
 from lossloop.core.errors import MissingExtra
 from lossloop.pipelines.executors.base import Executor, ExecutorError, Pending, Result, Work, cores
 
-_PATIENCE = "30s"
+PATIENCE = 30.0
+"""Seconds that a scheduler is waited for."""
 _QUIET: Mapping[str, Any] = {
     # No status pages. Pieces are large on purpose: they are sent once, to the worker that does them.
     "distributed.scheduler.http.routes": [],
@@ -28,9 +29,10 @@ class DaskExecutor(Executor):
 
     Args:
         address: Of a scheduler, such as ``tcp://scheduler:8786``. Its workers need this release of Lossloop.
+        patience: Seconds that it is waited for.
     """
 
-    def __init__(self, address: str | None = None) -> None:
+    def __init__(self, address: str | None = None, *, patience: float = PATIENCE) -> None:
         try:
             import dask
             import distributed
@@ -40,7 +42,7 @@ class DaskExecutor(Executor):
         self._settings: Callable[[], Any] = lambda: dask.config.set(_QUIET)
         try:
             with self._settings():
-                self._client = self._connected(distributed, address)
+                self._client = self._connected(distributed, address, patience)
         except (OSError, ValueError, RuntimeError) as error:
             self._held.close()
             raise ExecutorError(
@@ -50,7 +52,7 @@ class DaskExecutor(Executor):
             ) from error
         self.workers = max(1, sum(self._client.nthreads().values()))
 
-    def _connected(self, distributed: Any, address: str | None) -> Any:
+    def _connected(self, distributed: Any, address: str | None, patience: float) -> Any:
         place: Any = address
         if address is None:
             scratch = self._held.enter_context(tempfile.TemporaryDirectory(prefix="lossloop-dask-"))
@@ -61,7 +63,7 @@ class DaskExecutor(Executor):
                     local_directory=scratch, silence_logs=logging.ERROR,
                 )
             )  # fmt: skip
-        return self._held.enter_context(distributed.Client(place, set_as_default=False, timeout=_PATIENCE))
+        return self._held.enter_context(distributed.Client(place, set_as_default=False, timeout=patience))
 
     def _submit(self, function: Callable[[Work], Result], work: Work) -> Pending[Result]:
         with self._settings():
