@@ -35,7 +35,7 @@ def fill(queue: Queue) -> None:
 
 
 def drain(queue: Queue, most: int = 1000) -> list[str]:
-    found = []
+    found: list[str] = []
     while window := queue.window(most):
         found += [each.entry.id.decode() for each in window.waiting]
         queue.take(window)
@@ -113,7 +113,7 @@ def test_a_hand_over_may_wait_for_room(tmp_path: Path) -> None:
         count += 1
     waiting = threading.Thread(target=lambda: queue.append(packed(30, count)))
     waiting.start()
-    found = []
+    found: list[str] = []
     while len(found) < count + 30:
         found += drain(queue)
     waiting.join()

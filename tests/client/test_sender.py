@@ -246,7 +246,7 @@ def test_what_cannot_be_kept_as_refused_is_sent_again(server: Taking, tmp_path: 
 
 
 def test_rows_settled_before_a_failure_are_not_sent_again(server: Taking, tmp_path: Path) -> None:
-    failed = []
+    failed: list[int] = []
 
     def decide(request: Asked) -> Said:
         if json.loads(request.body)["model"] == "second" and not failed:
