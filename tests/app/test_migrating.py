@@ -5,8 +5,10 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from lossloop.app.cli import ledger
 from lossloop.app.fold import Folding
 from lossloop.app.home import Home
 from lossloop.app.migrating import migrate
@@ -76,3 +78,14 @@ def test_a_directory_in_use_is_not_migrated(tmp_path: Path) -> None:
     with pytest.raises(InUse):
         migrate(desk.home)
     folding.close()
+
+
+def test_the_command_leaves_a_directory_that_is_folded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    desk = aged(tmp_path)
+    ledger.migrate(state=desk.home.path, json=True)
+    assert msgspec.json.decode(capsys.readouterr().out) == {"backup": str(desk.home.path / "backup-format-1")}
+    assert desk.decisions()
+    ledger.migrate(state=desk.home.path)
+    assert "is up to date." in capsys.readouterr().out

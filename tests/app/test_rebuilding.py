@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lossloop.act import outbox
+from lossloop.app.cli import ledger
 from lossloop.app.fold import Folding
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
@@ -103,3 +105,18 @@ def test_a_rebuild_that_was_cut_short_leaves_the_state_as_it_was(tmp_path: Path)
         rebuild(desk.home, progress=stop)
     assert desk.decisions() == before
     assert rebuild(desk.home).agrees
+
+
+def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = storied(tmp_path)
+    ledger.rebuild(state=desk.home.path, json=True)
+    told = msgspec.json.decode(capsys.readouterr().out)
+    assert told["agrees"] is True
+    assert told["same"] == len(desk.decisions())
+    tamper(desk)
+    with pytest.raises(SystemExit) as ended:
+        ledger.rebuild(state=desk.home.path)
+    assert ended.value.code == 1
+    said = capsys.readouterr().out
+    assert f"1 in the log only: {MODEL}/999999" in said
+    assert "--accept takes the new one" in said

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-import pyarrow as pa
 
 from lossloop.access.audit import AuditLog
 from lossloop.app.bundles import backups, erase_in_bundle
+from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
 from lossloop.app.operate import fold_here
 from lossloop.core.errors import InUse, UnknownName
@@ -22,10 +22,13 @@ from lossloop.ledger.applier import ApplierLock
 from lossloop.ledger.erasing import Erased, erase, held
 from lossloop.ledger.join import Join
 from lossloop.ledger.keys import Keys
+from lossloop.ledger.state import State
 from lossloop.ledger.stream import Stream
 from lossloop.ledger.units import UNITS
 
 Tell = Callable[[int], None]
+ERASING = "erasing"
+"""Documents of ids that are being erased, by model."""
 OLDER = "backup-format-*"
 """Backups that a migration made: an older release's files, from which nothing can be erased."""
 
@@ -107,9 +110,14 @@ def erase_unit(home: Home, unit: str, model: str | None = None, *, more: Sequenc
     An entry in the audit log says what was done, with a keyed hash in place of the unit.
     """
     log, models = home.log.directory, None if model is None else [model]
-    # Derived state first: what it holds is found by the ids that only the log still has.
-    forget(home, unit, held(log, unit, models))
-    gone = _counts(erase(log, unit, models))
+    state, keys = home.state(read_only=False), Keys(home.settings().secret)
+    try:
+        # What is to go is noted first: once the log has it no more, nothing else tells which rows it was.
+        _note(state, held(log, unit, models))
+        gone = _counts(erase(log, unit, models, summarise=Summariser(state, keys)))
+        forget(state, keys, unit)
+    finally:
+        state.close()
     places = _bundles(home, more)
     cleared = [str(place) for place in places if place.exists() and erase_in_bundle(place, unit, models)]
     older = sorted(home.path.glob(OLDER))
@@ -126,28 +134,26 @@ def erase_unit(home: Home, unit: str, model: str | None = None, *, more: Sequenc
     return done
 
 
-def forget(home: Home, unit: str, erased: Erased) -> None:
-    """Clear derived state of a unit's predictions; that there were some, and what they cost, stays."""
-    if not home.database.exists():
-        return
-    keys, state = Keys(home.settings().secret), home.state(read_only=False)
-    try:
-        with state.transaction():
-            for model, found in erased.items():
-                join = Join(state, model, keys)
-                high, low = keys.of(pa.array(sorted(found.ids), pa.string()))
-                for table, history in ((join.table, False), (join.history, True)):
-                    rows = table.find(high, low)
-                    if (rows >= 0).any():
-                        join.erase(np.sort(rows[rows >= 0]), history=history)
-                for name in state.streams(f"{UNITS}/{model}/"):
-                    stream = Stream(state, name)
-                    parts = [columns["unit"] for columns in stream.read()]
-                    units = np.concatenate(parts) if parts else np.empty(0, np.int64)
-                    if (units == keys.unit(unit)).any():
-                        stream.rewrite({"unit": units[units != keys.unit(unit)]})
-    finally:
-        state.close()
+def _note(state: State, erased: Erased) -> None:
+    """Add to the ids that are being erased, by model."""
+    with state.transaction():
+        for model, found in erased.items():
+            before = state.get(ERASING, model, list[str]) or []
+            state.put(ERASING, model, sorted({*before, *found.ids}))
+
+
+def forget(state: State, keys: Keys, unit: str) -> None:
+    """Clear derived state of the predictions noted; that there were some, and what they cost, stays."""
+    with state.transaction():
+        for model, ids in state.all(ERASING, list[str]).items():
+            Join(state, model, keys).erase_ids(ids)
+            for name in state.streams(f"{UNITS}/{model}/"):
+                stream = Stream(state, name)
+                parts = [columns["unit"] for columns in stream.read()]
+                units = np.concatenate(parts) if parts else np.empty(0, np.int64)
+                if (units == keys.unit(unit)).any():
+                    stream.rewrite({"unit": units[units != keys.unit(unit)]})
+            state.drop(ERASING, model)
 
 
 def _bundles(home: Home, more: Sequence[Path]) -> list[Path]:

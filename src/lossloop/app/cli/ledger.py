@@ -11,16 +11,21 @@ from cyclopts import Parameter
 
 from lossloop.access.audit import AuditLog
 from lossloop.app import bundles
-from lossloop.app.cli.bar import byte_bar
+from lossloop.app.cli.bar import byte_bar, count_bar
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home, print_json
+from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
+from lossloop.app.migrating import migrate as migrated
 from lossloop.app.operate import fold_here
+from lossloop.app.rebuilding import Rebuilt
+from lossloop.app.rebuilding import rebuild as rebuilt
 from lossloop.core.clock import SystemClock, format_time, parse_duration
 from lossloop.core.errors import StateError
 from lossloop.core.sizes import format_size, parse_size
 from lossloop.ledger import verify as verifying
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.explain import TORN, Finding
+from lossloop.ledger.keys import Keys
 from lossloop.ledger.retention import Pruned
 from lossloop.ledger.retention import prune as pruned
 from lossloop.ledger.sealing import seal as sealed
@@ -120,11 +125,62 @@ def prune(
     """
     cutoff = None if older_than is None else SystemClock().now() - parse_duration(older_than)
     size = None if larger_than is None else parse_size(larger_than)
-    log = home(state).log.directory
-    gone = pruned(log, model, cutoff=cutoff, larger_than=size, dry_run=dry_run)
+    place = home(state)
+    store = place.state()
+    try:
+        gone = pruned(
+            place.log.directory, model, cutoff=cutoff, larger_than=size, dry_run=dry_run,
+            summarise=Summariser(store, Keys(place.settings().secret)),
+        )  # fmt: skip
+    finally:
+        store.close()
     plain = msgspec.to_builtins(gone)
     times = {name: None if plain[name] is None else format_time(plain[name]) for name in ("first", "last")}
     answer({**plain, **times, "dry_run": dry_run}, as_json=json, words=_pruned(gone, dry_run=dry_run))
+
+
+def rebuild(
+    *,
+    accept: Annotated[bool, Parameter(name="--accept", negative="")] = False,
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Delete all derived state and make it anew from the facts; end with 1 where they decided otherwise.
+
+    Parameters
+    ----------
+    accept
+        Take the new state also where it disagrees with the decisions in the log.
+    state
+        The state directory; `lossloop up` may not run over it.
+    json
+        Answer as JSON.
+    """
+    place = Home(path=state).check()
+    with count_bar("folding", quiet=json) as tell:
+        found = rebuilt(place, accept=accept, progress=tell)
+    answer({**msgspec.to_builtins(found), "agrees": found.agrees}, as_json=json, words=_rebuilt(found))
+    if not found.agrees:
+        sys.exit(1)
+
+
+def migrate(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+    """Bring a state directory of an older release up to date, after a backup.
+
+    Parameters
+    ----------
+    state
+        The state directory; no other process may use it.
+    json
+        Answer as JSON.
+    """
+    place = Home(path=state)
+    backup = migrated(place)
+    if backup is not None:
+        with count_bar("folding", quiet=json) as tell:
+            rebuilt(place, accept=True, progress=tell)
+    words = f"{state} is up to date." + (f" What was there before: {backup}" if backup else "")
+    answer({"backup": None if backup is None else str(backup)}, as_json=json, words=words)
 
 
 def export(target: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
@@ -208,6 +264,21 @@ def _touched(finding: Finding) -> str:
     if finding.ids:
         more = ", ..." if len(finding.ids) > SHOWN_IDS else ""
         words += f"; ids {', '.join(finding.ids[:SHOWN_IDS])}{more}"
+    return words
+
+
+def _rebuilt(found: Rebuilt) -> str:
+    words = f"Folded {found.frames:,} frames anew; {found.same:,} decisions are as the log says."
+    for what, ids in (
+        ("decided otherwise", found.differ),
+        ("in the log only", found.only_logged),
+        ("not in the log", found.only_recomputed),
+    ):
+        if ids:
+            more = ", ..." if len(ids) > SHOWN_IDS else ""
+            words += f"\n{len(ids):,} {what}: {', '.join(ids[:SHOWN_IDS])}{more}"
+    if found.kept:
+        words += "\nThe state from before was kept; --accept takes the new one."
     return words
 
 

@@ -26,6 +26,8 @@ _COMMANDS = {
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
+    "ledger rebuild": ("lossloop.app.cli.ledger:rebuild", "Make all derived state anew from the facts."),
+    "ledger migrate": ("lossloop.app.cli.ledger:migrate", "Bring an older release's directory up to date."),
     "ledger prune": ("lossloop.app.cli.ledger:prune", "Remove a model's oldest facts."),
     "ledger export": ("lossloop.app.cli.ledger:export", "Write the whole ledger into a file."),
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
