@@ -7,7 +7,8 @@ then is the segment deleted. A crash at any point leaves the one or the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -20,9 +21,11 @@ from lossloop.ledger.manifests import Blob, Manifest, Range
 from lossloop.ledger.opened import READ_AT_ONCE, SUFFIX, OpenSegment
 from lossloop.ledger.sameness import same_batches
 from lossloop.ledger.sealed import SealedSegment
-from lossloop.ledger.sealwriter import SealWriter, Unfit
+from lossloop.ledger.sealwriter import SealWriter, Unfit, key_of
 from lossloop.ledger.sweeping import sweep
 
+_AT_ONCE = 4096
+"""Frames that are compared at once."""
 Tell = Callable[[int], None]
 """Told how many bytes were done since it was last told."""
 
@@ -126,31 +129,46 @@ def _kept(log: Path, segment: OpenSegment, damaged: list[Range]) -> Blob:
 
 
 def _compare(log: Path, segment: OpenSegment, manifest: Manifest) -> None:
-    """Read back what was written.
+    """Read back what was written, and compare it with what it was made of.
 
     Raises:
-        Unfit: With the schema of frames that came back changed; they are kept as they were then.
+        Unfit: With the schema of frames that came back changed.
     """
     sealed = SealedSegment(log, segment.name, manifest)
     try:
-        found = entries_of(sealed)
-        for wanted in entries_of(segment):
-            entry = next(found, None)
-            if entry is not None and _same(wanted, entry):
-                continue
-            schema = wanted.frame.batch.schema if isinstance(wanted.frame, Frame) else pa.schema([])
-            raise Unfit(schema)
+        wanted, found = entries_of(segment), entries_of(sealed)
+        while some := list(islice(wanted, _AT_ONCE)):
+            _compare_some(some, list(islice(found, len(some))))
         if next(found, None) is not None:
             raise Unfit(pa.schema([]))
     finally:
         sealed.close()
 
 
-def _same(wanted: Entry, found: Entry) -> bool:
-    if isinstance(wanted.frame, Damage) or isinstance(found.frame, Damage):
-        return wanted == found
-    return (
-        wanted.position == found.position
-        and (wanted.frame.kind, wanted.frame.time) == (found.frame.kind, found.frame.time)
-        and same_batches(wanted.frame.batch, found.frame.batch)
-    )
+def _compare_some(wanted: Sequence[Entry], found: Sequence[Entry]) -> None:
+    if [_outline(entry) for entry in wanted] != [_outline(entry) for entry in found]:
+        raise Unfit(pa.schema([]))
+    alike: dict[bytes, tuple[list[pa.RecordBatch], list[pa.RecordBatch]]] = {}
+    for one, other in zip(wanted, found, strict=True):
+        if isinstance(one.frame, Frame) and isinstance(other.frame, Frame):
+            batch = one.frame.batch
+            if not batch.schema.equals(other.frame.batch.schema, check_metadata=True):
+                raise Unfit(batch.schema)
+            batches = alike.setdefault(key_of(batch.schema), ([], []))
+            batches[0].append(batch)
+            batches[1].append(other.frame.batch)
+    for made, read in alike.values():
+        if not same_batches(_joined(made), _joined(read)):
+            raise Unfit(made[0].schema)
+
+
+def _outline(entry: Entry) -> tuple[object, ...]:
+    """All of an entry but the values in its rows."""
+    frame = entry.frame
+    if isinstance(frame, Damage):
+        return (entry.position, frame)
+    return (entry.position, frame.kind, frame.time, frame.batch.num_rows)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)

@@ -57,7 +57,7 @@ class SealWriter:
         self._unfit = unfit
         self._tables: dict[tuple[Kind, str, bytes], _Table] = {}
         self._index: list[tuple[int, int, int, int, int]] = []
-        self._ids: list[sidecar.Part] = []
+        self._ids = sidecar.Collector()
         self._rows = 0
         self.end = 0
         """Where the last frame ends."""
@@ -70,9 +70,7 @@ class SealWriter:
         """
         table = self._table(frame)
         table.add(end, frame)
-        part = sidecar.part_of(frame, self._rows)
-        if part is not None:
-            self._ids.append(part)
+        self._ids.add(frame, self._rows)
         rows = frame.batch.num_rows
         self._index.append((end, int(frame.kind), frame.time, table.number, rows))
         self._rows += rows
@@ -100,7 +98,7 @@ class SealWriter:
             last=int(latest[-1]),
             tables=tuple(table.finish(self._root) for table in self._tables.values()),
             index=write_index(self._root, self._segment, 0, index),
-            ids=write_ids(self._root, self._segment, 0, self._ids),
+            ids=write_ids(self._root, self._segment, 0, self._ids.flush()),
             damage=damage,
             damaged=damaged,
         )

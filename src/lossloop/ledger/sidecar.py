@@ -18,6 +18,8 @@ from lossloop.ledger.keys import Int64, Keys, UInt64
 _KEYS = Keys(b"lossloop.sidecar")
 _SCHEMA = pa.schema([("hash", pa.uint64()), ("row", pa.uint32())])
 _KINDS = (Kind.PREDICTION, Kind.OUTCOME)
+_AT_ONCE = 1 << 18
+"""Ids that wait to be hashed together."""
 Part = tuple[UInt64, Int64]
 """Hashes, and the rows of the segment that they are on. Shapes (n,), (n,)."""
 
@@ -36,16 +38,42 @@ def ids_of(frame: Frame) -> pa.Array | None:
     return ids if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) else None
 
 
-def part_of(frame: Frame, first_row: int) -> Part | None:
-    """The hashes of a frame's ids, where it has any; `first_row` is the number of its first row."""
-    ids = ids_of(frame)
-    if ids is None or len(ids) == ids.null_count:
-        return None
-    rows = np.arange(first_row, first_row + len(ids))
-    if ids.null_count:
-        rows = rows[ids.is_valid().to_numpy(zero_copy_only=False)]
-        ids = ids.drop_null()
-    return hashes_of(ids), rows
+class Collector:
+    """Collects the ids of frames, and hashes many at once.
+
+    Frames are given one after the other; rows of those that are not count too.
+    """
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+        self._ids: list[pa.Array] = []
+        self._firsts: list[int] = []
+        self._waiting = 0
+
+    def add(self, frame: Frame, first_row: int) -> None:
+        """Add a frame, if it has ids; `first_row` is the number of its first row in the segment."""
+        ids = ids_of(frame)
+        if ids is None or not len(ids):
+            return
+        self._ids.append(ids.cast(pa.string()) if pa.types.is_large_string(ids.type) else ids)
+        self._firsts.append(first_row)
+        self._waiting += len(ids)
+        if self._waiting >= _AT_ONCE:
+            self.flush()
+
+    def flush(self) -> list[Part]:
+        """Hash what waits; return all parts."""
+        if self._ids:
+            counts = np.array([len(ids) for ids in self._ids])
+            before = np.cumsum(counts) - counts
+            rows = np.arange(counts.sum()) + np.repeat(np.array(self._firsts) - before, counts)
+            ids = pa.concat_arrays(self._ids)
+            if ids.null_count:
+                rows = rows[ids.is_valid().to_numpy(zero_copy_only=False)]
+                ids = ids.drop_null()
+            self.parts.append((hashes_of(ids), rows))
+            self._ids, self._firsts, self._waiting = [], [], 0
+        return self.parts
 
 
 def write(path: Path, parts: Sequence[Part]) -> None:

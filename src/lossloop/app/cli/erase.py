@@ -21,7 +21,7 @@ def erase(
     *,
     unit: Annotated[str, Parameter(name="--unit")],
     model: Annotated[str | None, Parameter(name="--model")] = None,
-    backup: Annotated[tuple[Path, ...], Parameter(name="--backup")] = (),
+    backup: Annotated[tuple[Path, ...], Parameter(name="--backup", negative="")] = (),
     yes: Annotated[bool, Parameter(name="--yes", negative="")] = False,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
