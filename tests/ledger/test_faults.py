@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 
 from lossloop.ledger.segments import SegmentLog
 from tests.house.repository import ROOT
-from tests.ledger.samples import numbers
+from tests.ledger.samples import numbers, tick_frame
 from tests.ledger.writing import LIMIT, Report
 
 IN_A_NAMESPACE = ["unshare", "--map-root-user", "--mount"]
@@ -86,3 +87,24 @@ def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, after: int) -> No
     assert found[: len(said)] == said
     assert found == list(range(len(found))), "frames came in another order"
     assert len(found) <= len(said) + 1, "only the last frame may be there without a word"
+
+
+def test_a_segment_is_never_taken_for_finished_before_it_began(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that looks while the file is made finds all that is written to it later."""
+    reader, lock = SegmentLog(tmp_path).reader(), fcntl.flock
+
+    def looked_at_before(fd: int, operation: int) -> None:
+        if operation == fcntl.LOCK_EX:
+            assert not reader.behind({})
+        lock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", looked_at_before)
+    writer = SegmentLog(tmp_path).writer()
+    writer.append([tick_frame(1)])
+    assert numbers([entry.frame for entry in reader.read({})]) == [1]
+    writer.append([tick_frame(2)])
+    assert numbers([entry.frame for entry in reader.read({})]) == [1, 2]
+    writer.close()
+    reader.close()

@@ -285,16 +285,22 @@ def _name_after(before: str) -> str:
 
 
 def _create(directory: Path, segment: str) -> int:
-    """Make the file and lock it; its name is on disk before anything in it is acknowledged."""
-    folder = os.open(directory, os.O_RDONLY)
+    """Make the file; its name is on disk before anything in it is acknowledged.
+
+    It is locked before it has its name: a segment without a lock is finished, and would never be read again.
+    """
+    unnamed, folder = f"{segment}.new", os.open(directory, os.O_RDONLY)
     try:
-        fd = os.open(segment, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600, dir_fd=folder)
+        fd = os.open(unnamed, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_APPEND, 0o600, dir_fd=folder)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
+            os.rename(unnamed, segment, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
         except OSError:
             os.close(fd)
-            os.unlink(segment, dir_fd=folder)
+            for name in (unnamed, segment):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(name, dir_fd=folder)
             raise
     finally:
         os.close(folder)
