@@ -51,6 +51,10 @@ def notes(answer: Plain) -> list[str]:
         said.append(f"{absent:,} of {whole['rows']:,} predictions have no outcome; {what}.")
     if whole["unscored"]:
         said.append(f"{whole['unscored']:,} predictions have no such loss; the first: {answer['problem']}.")
+    if answer["gone"]:
+        said.append(
+            f"{answer['gone']:,} further predictions were erased or have expired; only counts are left."
+        )
     if any(figure["over"] == "rows" for figure in (*answer["figures"], whole)):
         said.append("~ too few blocks for an interval over blocks: rows are taken for independent.")
     return [*said, _speed(answer)]

@@ -71,7 +71,9 @@ class Answer(Record, frozen=True):
     whole: Figure
     problem: str
     """Why the first prediction that has no loss, and should have one, has none."""
-    seconds: float
+    gone: int = 0
+    """Predictions, of any time, that were erased or have expired, and of which only counts are left."""
+    seconds: float = 0.0
     """How long it took, from the first byte read to the last figure."""
 
     def plain(self) -> dict[str, Any]:
@@ -108,14 +110,15 @@ def _answer(home: Home, state: Any, question: Question, executor: Executor, prog
     _check(loss, lens.policy)
     asked = (loss,) if loss == lens.loss else (loss, lens.loss)
     span = _span(question, lens.policy.calendar, books.now())
+    known = books.counts(question.model).predictions  # before the rows, which may become more meanwhile
     past, names = _past(home, state, question, asked)
+    gone = max(0, known - sum(history.there for history in past))
     scoring = Scoring(losses=asked, digests=tuple(each.digest for each in asked), span=span)
     tally = tallied(past, scoring, executor, progress)
     if tally is None:
         raise InputError(f"{question.model} has no predictions{_between(span)}; see: lossloop status")
-    return _told(
-        question, asked, span, tally, _words(lens.policy.calendar, names), time.perf_counter() - begun
-    )
+    told = _told(question, asked, span, tally, _words(lens.policy.calendar, names))
+    return msgspec.structs.replace(told, gone=gone, seconds=time.perf_counter() - begun)
 
 
 def tallied(
@@ -189,9 +192,7 @@ def _between(span: Span) -> str:
     return since if span.until is None else f"{since} until {format_time(span.until)}"
 
 
-def _told(
-    question: Question, asked: Sequence[Loss], span: Span, tally: Tally, words: Words, seconds: float
-) -> Answer:
+def _told(question: Question, asked: Sequence[Loss], span: Span, tally: Tally, words: Words) -> Answer:
     loss, others = asked[0], asked[1:]
     by = [name for name in question.by if name in _TOLD_BY]
     if len(by) < len(question.by):
@@ -210,7 +211,6 @@ def _told(
         since=None if span.since is None else format_time(span.since),
         until=None if span.until is None else format_time(span.until),
         by=question.by, figures=tuple(telling.figures(tally)), whole=whole, problem=tally.problem,
-        seconds=seconds,
     )  # fmt: skip
 
 

@@ -80,8 +80,13 @@ class History:
 
     @property
     def rows(self) -> int:
-        """How many there are, those included that have expired."""
+        """The number of the last one, from 1."""
         return len(self.y_true)
+
+    @property
+    def there(self) -> int:
+        """How many there are."""
+        return sum(chunk.batch.num_rows for chunk in self.chunks)
 
     def pieces(self, span: Span) -> list[Piece[Slab]]:
         """All rows in order, without pieces of which no row lies in the span."""
