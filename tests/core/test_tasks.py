@@ -1,14 +1,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
-from lossloop.core.tasks import Task, read_label, read_prediction
+from lossloop.core.tasks import (
+    LISTS,
+    Task,
+    labels_fit,
+    lists_fit,
+    predictions_fit,
+    read_label,
+    read_prediction,
+)
 
 # Whatever JSON can hold.
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
@@ -101,13 +111,46 @@ def test_whatever_is_sent_is_read_or_refused(task: Task, value: Any) -> None:
         label = read_label(task, value)
     except InputError:
         label = None
-    assert label is None or math.isfinite(label)
+    labels = label if isinstance(label, list) else [label]
+    assert all(each is None or math.isfinite(each) for each in labels)
     try:
         found = read_prediction(task, value)
     except InputError:
         return
     values = found if isinstance(found, list) else [found]
     assert all(math.isfinite(each) for each in values)
-    assert isinstance(found, list) == (task is Task.MULTICLASS)
-    if task is not Task.REGRESSION:
+    assert isinstance(found, list) == (task is Task.MULTICLASS or task in LISTS)
+    if task in (Task.BINARY, Task.MULTICLASS):
         assert all(0 <= each <= 1 for each in values)
+
+
+# Whole columns.
+
+numbers = st.floats() | st.integers(-2, 3).map(float) | st.floats(0, 1)
+
+
+def takes(read: Callable[..., object], task: Task, value: object) -> bool:
+    try:
+        read(task, value)
+    except InputError:
+        return False
+    return True
+
+
+@given(st.sampled_from([each for each in Task if each not in LISTS]), st.lists(numbers))
+def test_columns_of_numbers_fit_where_their_rows_do(task: Task, values: list[float]) -> None:
+    fit = labels_fit(task, np.array(values, np.float64))
+    assert fit.tolist() == [takes(read_label, task, value) for value in values]
+    if task is not Task.MULTICLASS:
+        fit = predictions_fit(task, np.array(values, np.float64))
+        assert fit.tolist() == [takes(read_prediction, task, value) for value in values]
+
+
+vectors = st.lists(numbers, max_size=4) | st.integers(0, 1001).map(lambda n: [1 / max(n, 1)] * n)
+
+
+@given(st.sampled_from([Task.MULTICLASS, *LISTS]), st.lists(vectors, max_size=6))
+def test_columns_of_lists_fit_where_their_rows_do(task: Task, rows: list[list[float]]) -> None:
+    inside = np.array([value for row in rows for value in row], np.float64)
+    fit = lists_fit(task, inside, np.array([len(row) for row in rows], np.int64))
+    assert fit.tolist() == [takes(read_prediction, task, row) for row in rows]

@@ -12,20 +12,52 @@ from lossloop.ledger import facts
 from lossloop.ledger.frames import Kind
 from tests.ledger.samples import features, outcome_frame, prediction_frame
 
+MANDATORY = {
+    "id": "string", "version": "int32", "time": "timestamp[us, tz=UTC]", "y_pred": "double"
+}  # fmt: skip
+
+
+def types(batch: pa.RecordBatch) -> dict[str, str]:
+    return {field.name: str(field.type) for field in batch.schema}
+
 
 def test_predictions_say_whose_they_are_and_have_fixed_types() -> None:
-    batch = prediction_frame(["a"], model="flight-delay", features=features([{"hour": 7.0}])).batch
+    batch = prediction_frame(
+        ["a"], model="flight-delay", unit=["ann"], role=["challenger"], propensity=[0.5], shadow_version=[2],
+        shadow_y_pred=[0.25], features=features([{"hour": 7.0}]),
+    ).batch  # fmt: skip
     assert facts.model_of(batch) == "flight-delay"
-    assert {field.name: str(field.type) for field in batch.schema} == {
-        "id": "string", "version": "int32", "time": "timestamp[us, tz=UTC]", "unit": "string",
-        "role": "string", "propensity": "double", "y_pred": "double",
-        "shadow_version": "int32", "shadow_y_pred": "double",
-        "content": "binary", "features": "struct<hour: double>",
+    assert types(batch) == {
+        **MANDATORY, "unit": "string", "role": "string", "propensity": "double", "shadow_version": "int32",
+        "shadow_y_pred": "double", "content": "binary", "features": "struct<hour: double>",
     }  # fmt: skip
 
 
+def test_what_says_nothing_is_left_out() -> None:
+    plain = {"id": ["a", "b"], "version": [1, 2], "time": [5, 6], "y_pred": [0.5, 1.0]}
+    assert types(facts.predictions(plain, model="m")) == MANDATORY
+    silent = {
+        "unit": [None] * 2, "role": ["champion"] * 2, "propensity": [1.0, 1.0], "shadow_version": [None] * 2,
+        "shadow_y_pred": [None] * 2, "content": [None] * 2, "features": pa.nulls(2, pa.string()),
+    }  # fmt: skip
+    assert types(facts.predictions({**plain, **silent}, model="m")) == MANDATORY
+    assert set(silent) == set(facts.OPTIONAL)
+    half = facts.predictions({**plain, "unit": [None, "ann"], "role": ["champion", "challenger"]}, model="m")
+    assert facts.optional(half, "role").to_pylist() == ["champion", "challenger"]  # type: ignore[union-attr]
+    assert facts.optional(half, "content") is None
+
+
+def test_arrays_are_taken_as_they_are() -> None:
+    columns = {
+        "id": pa.array(["a"]), "version": pa.array([1]), "time": pa.array([5]).cast(facts.TIME),
+        "y_pred": pa.array([[0.5, 0.5]]), "propensity": pa.array([0.5]),
+    }  # fmt: skip
+    batch = facts.predictions(columns, model="m")
+    assert types(batch) == {**MANDATORY, "y_pred": "list<item: double>", "propensity": "double"}
+
+
 def test_vectors_are_lists_and_their_shadow_too() -> None:
-    batch = prediction_frame(["a"], [[0.1, 0.9]]).batch
+    batch = prediction_frame(["a"], [[0.1, 0.9]], shadow_version=[2], shadow_y_pred=[[0.2, 0.8]]).batch
     assert str(batch.schema.field("y_pred").type) == "list<item: double>"
     assert batch.schema.field("shadow_y_pred").type == batch.schema.field("y_pred").type
     assert "features" not in batch.schema.names
@@ -36,6 +68,19 @@ def test_outcomes_hold_labels_and_what_is_known_to_be_missing() -> None:
     assert facts.model_of(batch) == "m"
     assert batch.column("y_true").to_pylist() == [1.0, None]
     assert facts.micros(batch.column("time")).tolist() == [5, 6]
+
+
+def test_an_outcome_that_is_missing_may_say_why() -> None:
+    assert facts.outcomes(["a"], [None], [5], [None], model="m").schema.names == ["id", "y_true", "time"]
+    batch = facts.outcomes(["a", "b"], [None, 1.0], [5, 6], ["lost", None], model="m")
+    assert batch.column("reason").to_pylist() == ["lost", None]
+
+
+def test_labels_may_be_lists() -> None:
+    lists = facts.outcomes(["a", "b"], [None, [1.0, 2.0]], [5, 6], model="m")
+    assert lists.column("y_true").to_pylist() == [None, [1.0, 2.0]]
+    given = facts.outcomes(pa.array(["a"]), pa.array([[1.0]]), pa.array([5]).cast(facts.TIME), model="m")
+    assert types(given)["y_true"] == types(lists)["y_true"] == "list<item: double>"
 
 
 @given(st.lists(st.integers(-(1 << 62), 1 << 62)))

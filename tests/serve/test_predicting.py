@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -59,7 +60,13 @@ def asked(count: int, units: Sequence[str | None] | None = None) -> list[Asked]:
 def rows(found: Arms, sent: Sequence[Asked]) -> list[dict[str, Any]]:
     """The facts that were made."""
     _, batch = answer(found, sent)
-    return [] if batch is None else list(batch.to_pylist())
+    return [] if batch is None else said(batch)
+
+
+def said(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Facts, with what they mean by what they leave out."""
+    unsaid = {"role": "champion", "propensity": 1.0, "shadow_version": None, "shadow_y_pred": None}
+    return [{**unsaid, **row} for row in batch.to_pylist()]
 
 
 def test_without_a_challenger_all_is_the_champions() -> None:
@@ -76,7 +83,7 @@ def test_every_row_is_answered_by_its_arm_and_says_the_chance_of_it(share: float
     sent = asked(50)
     answers, batch = answer(arms(share=share), sent)
     assert batch is not None
-    for row, given_, fact in zip(sent, answers, batch.to_pylist(), strict=True):
+    for row, given_, fact in zip(sent, answers, said(batch), strict=True):
         assert given_ is not None
         meets = goes_to_challenger("s", row.sent.id, share)
         x = row.features["x"]
@@ -104,7 +111,7 @@ def test_the_challenger_is_asked_only_for_its_own_rows() -> None:
 def test_in_shadow_both_answer_and_nobody_gets_the_challengers() -> None:
     answers, batch = answer(arms(shadow=True, share=0.0), asked(3))
     assert batch is not None
-    facts = batch.to_pylist()
+    facts = said(batch)
     assert [each.y_pred for each in answers if each] == [2.0, 4.0, 6.0]
     assert [(fact["shadow_version"], fact["shadow_y_pred"]) for fact in facts] == [
         (2, -1.0),
@@ -128,7 +135,7 @@ def test_a_challenger_that_fails_costs_nobody_an_answer_and_is_no_evidence(
     answers, batch = answer(found, sent)
     assert batch is not None
     assert [each.y_pred for each in answers if each] == doubled([row.features["x"] for row in sent])
-    for row, fact in zip(sent, batch.to_pylist(), strict=True):
+    for row, fact in zip(sent, said(batch), strict=True):
         assert (fact["version"], fact["role"], fact["shadow_version"]) == (1, "champion", None)
         if not shadow:
             drawn = goes_to_challenger("s", row.sent.id, 0.5)

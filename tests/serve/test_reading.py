@@ -10,20 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.clock import FUTURE_TOLERANCE, Micros, format_time, parse_time
-from lossloop.core.errors import InputError, UnknownName
-from lossloop.core.tasks import Task
-from lossloop.core.traffic import Traffic
+from lossloop.core.errors import InputError
 from lossloop.serve.reading import LONGEST_NAME, Readings, content, moment, read_rows, text, whole
-from lossloop.serve.recording import (
-    OUTCOME_KEYS,
-    PREDICTION_KEYS,
-    read_happened,
-    read_recorded,
-    recorded_facts,
-)
 
 NOW = parse_time("2024-01-01T12:00:00Z")
-TRAFFIC = Traffic(model="m", task=Task.BINARY, champion=1)
 HUGE = 10**400
 
 scalars = st.none() | st.booleans() | st.integers() | st.just(HUGE) | st.floats() | st.text(max_size=5)
@@ -130,114 +120,3 @@ def test_content_is_what_was_sent_in_any_order_of_its_keys() -> None:
     assert content(one) == content({"features": {"y": 2, "x": 1}, "id": "a"})
     assert content(one) != content({"id": "a", "features": {"x": 1, "y": 3}})
     assert len(content(one)) == 16
-
-
-# Recorded predictions.
-
-
-def recorded(row: dict[str, Any], task: Task = Task.BINARY) -> Any:
-    traffic = Traffic(model="m", task=task, champion=1)
-    return read_recorded(traffic, {1, 2}, row, 5, now=NOW, replays=False)
-
-
-def test_a_recorded_prediction_has_defaults_for_what_it_does_not_say() -> None:
-    found = recorded({"version": 2, "y_pred": 0.25})
-    assert (found.answer.version, found.answer.role, found.answer.y_pred) == (2, "champion", 0.25)
-    assert (found.propensity, found.features, found.sent.time, found.sent.unit) == (1.0, "{}", NOW, None)
-    assert found.answer.id == found.sent.id
-    assert found.sent.id != recorded({"version": 2, "y_pred": 0.25}).sent.id, "without an id each is its own"
-
-
-def test_what_a_recorded_prediction_says_is_kept() -> None:
-    row = {"id": "a", "version": 1, "y_pred": 1, "time": "2024-01-01T00:00:00Z", "unit": "ann",
-           "role": "challenger", "propensity": 0.1, "features": {"x": [1, {"y": None}]}}  # fmt: skip
-    found = recorded(row)
-    batch = recorded_facts("m", [found])
-    (stored,) = batch.to_pylist()
-    assert stored["time"].isoformat() == "2024-01-01T00:00:00+00:00"
-    del stored["time"]
-    assert stored == {
-        "id": "a", "version": 1, "y_pred": 1.0, "unit": "ann", "role": "challenger", "propensity": 0.1,
-        "features": '{"x":[1,{"y":null}]}', "shadow_version": None, "shadow_y_pred": None,
-        "content": content(row),
-    }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "field", "message"),
-    [
-        ({"version": 3}, "version", "unknown version of m '3'; there are: 1, 2"),
-        ({"version": "1"}, "version", "version must be a whole number above 0, not '1'"),
-        ({"y_pred": 1.5}, "y_pred", "a probability lies in [0, 1]; got 1.5"),
-        ({"y_pred": None}, "y_pred", "y_pred must be a number, not null"),
-        ({"role": "king"}, "role", "role must be one of champion, challenger, not 'king'"),
-        ({"role": ["champion"]}, "role", "role must be one of champion, challenger, not ['champion']"),
-        ({"propensity": 0}, "propensity", "propensity must lie in (0, 1], not 0"),
-        ({"propensity": 1.1}, "propensity", "propensity must lie in (0, 1], not 1.1"),
-        ({"propensity": float("nan")}, "propensity", "propensity must lie in (0, 1], not nan"),
-        ({"propensity": True}, "propensity", "propensity must lie in (0, 1], not True"),
-        ({"features": [1]}, "features", "features must be an object of names to values"),
-        ({"unit": 5}, "unit", "unit must be text, not 5"),
-    ],
-)
-def test_a_bad_recorded_prediction_is_told(changes: dict[str, Any], field: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        recorded({"version": 1, "y_pred": 0.5, **changes})
-    assert str(caught.value) == message
-    assert (caught.value.field, caught.value.row) == (field, 5)
-    assert isinstance(caught.value, UnknownName) == (changes.get("version") == 3)
-
-
-def test_vectors_can_be_recorded() -> None:
-    found = [
-        recorded({"version": 1, "y_pred": shares}, Task.MULTICLASS)
-        for shares in ([0.2, 0.8], [0.1, 0.2, 0.7])
-    ]
-    assert recorded_facts("m", found).column("y_pred").to_pylist() == [[0.2, 0.8], [0.1, 0.2, 0.7]]
-
-
-# Outcomes.
-
-
-@pytest.mark.parametrize(("y_true", "label"), [(1, 1.0), (False, 0.0), (None, None)])
-def test_an_outcome_is_a_label_or_known_to_be_missing(y_true: Any, label: float | None) -> None:
-    found = read_happened(TRAFFIC, {"id": "a", "y_true": y_true}, 0, now=NOW, replays=False)
-    assert (found.id, found.y_true, found.time) == ("a", label, NOW)
-
-
-@pytest.mark.parametrize(
-    ("row", "field", "message"),
-    [
-        ({"y_true": 1}, "id", "an outcome needs the id of its prediction"),
-        ({"id": "a"}, "y_true", "an outcome needs y_true; null says that it is missing"),
-        ({"id": "a", "y_true": 0.5}, "y_true", "the label of a binary task is 0 or 1, not 0.5"),
-        ({"id": 7, "y_true": 1}, "id", "id must be text, not 7"),
-    ],
-)
-def test_a_bad_outcome_is_told(row: dict[str, Any], field: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read_happened(TRAFFIC, row, 8, now=NOW, replays=False)
-    assert (str(caught.value), caught.value.field, caught.value.row) == (message, field, 8)
-
-
-keys = st.sampled_from([*PREDICTION_KEYS, *OUTCOME_KEYS])
-likely = st.sampled_from([1, 0.5, "a", [0.5, 0.5], {"x": HUGE}, None, "champion", "2024-01-01T00:00:00Z"])
-
-
-@given(st.sampled_from(Task), st.lists(st.dictionaries(keys, anything | likely, max_size=6), max_size=3))
-def test_whatever_is_sent_is_taken_or_refused_with_its_row(task: Task, rows: list[dict[str, Any]]) -> None:
-    traffic = Traffic(model="m", task=task, champion=1)
-
-    def recording(sent: Mapping[str, Any], place: int) -> Any:
-        return read_recorded(traffic, {1}, sent, place, now=NOW, replays=True)
-
-    def happening(sent: Mapping[str, Any], place: int) -> Any:
-        return read_happened(traffic, sent, place, now=NOW, replays=True)
-
-    taken = read_rows([{"version": 1, **row} for row in rows], recording, PREDICTION_KEYS)
-    if taken.rows:
-        assert recorded_facts("m", [each for _, each in taken.rows]).num_rows == len(taken.rows)
-    happened = read_rows(rows, happening, OUTCOME_KEYS)
-    for found in (taken, happened):
-        assert len(found.rows) + len(found.problems) == len(rows)
-        assert all(each.row is not None for each in found.problems)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from lossloop.core.errors import Overloaded, StorageFull
+from lossloop.core.errors import Overloaded, StorageFull, TooLarge
 from lossloop.ledger.base import Position
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.segments import SegmentLog
 from lossloop.serve import recorder as recording
 from lossloop.serve.recorder import Recorder
-from tests.ledger.samples import numbers, tick_frame
+from tests.ledger.samples import numbers, outcome_frame, tick_frame
 
 
 class Disk:
@@ -51,7 +52,7 @@ def run(work: Callable[[Recorder, Disk], Awaitable[None]], disk: Disk) -> Disk:
     return disk
 
 
-async def _await(work: Awaitable[None]) -> None:
+async def _await(work: Awaitable[object]) -> None:
     await work
 
 
@@ -88,6 +89,87 @@ def test_too_much_is_refused_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> No
         await recorder.append([tick_frame(100)])
 
     assert run(work, Disk()).writes == [[0], [1, 2, 3], [100]]
+
+
+def test_too_many_bytes_are_refused_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "MOST_BYTES", 20)
+
+    async def work(recorder: Recorder, disk: Disk) -> None:
+        tasks = await begin(recorder, disk, 3)
+        assert recorder.depth() == (2, 16)
+        with pytest.raises(Overloaded, match="2 requests wait for the disk"):
+            await recorder.append([tick_frame(99)])
+        disk.go.set()
+        await asyncio.gather(*tasks)
+        assert recorder.depth() == (0, 0)
+        await recorder.append([tick_frame(100)] * 9)
+
+    assert run(work, Disk()).writes == [[0], [1, 2], [100] * 9], "an append alone may be larger"
+
+
+def test_one_that_is_too_large_does_not_refuse_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recording, "LARGEST", 100)
+
+    async def work(recorder: Recorder, disk: Disk) -> None:
+        tasks = await begin(recorder, disk, 2)
+        with pytest.raises(TooLarge, match="at most 100 are taken: send it in parts"):
+            await recorder.append([tick_frame(9)] * 20)
+        disk.go.set()
+        await asyncio.gather(*tasks)
+
+    assert run(work, Disk()).writes == [[0], [1]]
+
+
+def test_one_that_cannot_be_written_does_not_refuse_the_others() -> None:
+    class Picky(Disk):
+        """Finds out late that a frame is too large."""
+
+        def append(self, frames: Sequence[Frame]) -> Position:
+            self.busy.set()
+            assert self.go.wait(5)
+            if 2 in numbers(frames):
+                raise TooLarge("frame 2 is too large")
+            return super().append(frames)
+
+    async def work(recorder: Recorder, disk: Disk) -> None:
+        tasks = await begin(recorder, disk, 5)
+        disk.go.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [isinstance(each, TooLarge) for each in found] == [False, False, True, False, False]
+
+    assert run(work, Picky()).writes == [[0], [1], [3], [4]]
+
+
+def test_rows_that_wait_together_are_one_frame(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path)
+    recorder = Recorder(log.writer())
+
+    async def work() -> None:
+        await asyncio.gather(*(recorder.append([outcome_frame({str(i): 1.0}, time=i)]) for i in range(500)))
+
+    asyncio.run(work())
+    recorder.close()
+    with contextlib.closing(log.reader()) as reader:
+        frames = [entry.frame for entry in reader.read({}) if isinstance(entry.frame, Frame)]
+    assert sorted(int(id) for frame in frames for id in frame.batch.column("id").to_pylist()) == list(
+        range(500)
+    )
+    assert len(frames) == recorder.groups.count < 500
+    assert recorder.groups.total == 500
+
+
+def test_a_loop_that_has_ended_is_nobody_to_tell() -> None:
+    async def leave(recorder: Recorder, disk: Disk) -> None:
+        asyncio.create_task(recorder.append([tick_frame(0)]))  # noqa: RUF006 - left behind on purpose
+        await asyncio.to_thread(disk.busy.wait)
+
+    disk = Disk()
+    recorder = Recorder(disk)
+    asyncio.run(leave(recorder, disk))
+    disk.go.set()
+    asyncio.run(_await(recorder.append([tick_frame(1)])))
+    recorder.close()
+    assert disk.writes == [[0], [1]]
 
 
 @pytest.mark.parametrize("error", [StorageFull("no room"), RuntimeError("never thought of"), MemoryError()])

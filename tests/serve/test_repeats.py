@@ -1,28 +1,21 @@
-"""A row that comes again is answered as the first time, from memory or from the state."""
+"""A row that comes again is answered as the first time, also by a server that was started anew."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
 from pathlib import Path
 
-import numpy as np
+import pyarrow as pa
 import pytest
 
-from lossloop.core.calendar import Calendar
-from lossloop.core.clock import DAY
 from lossloop.core.errors import Conflict, InputError
-from lossloop.ledger.join import take_predictions
-from lossloop.ledger.state import State
+from lossloop.ledger.base import Offsets
+from lossloop.ledger.facts import predictions
+from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.segments import SegmentLog
 from lossloop.serve import repeats as repeating
 from lossloop.serve.repeats import Answer, Repeats, Sent
-from tests.ledger.samples import prediction_frame
-
-
-@pytest.fixture
-def state() -> Iterator[State]:
-    made = State(Path(":memory:"))
-    yield made
-    made.close()
+from tests.ledger.samples import outcome_frame, prediction_frame
 
 
 def sent(id: str, content: bytes = b"one") -> Sent:
@@ -39,48 +32,56 @@ def sort(repeats: Repeats, *rows: Sent) -> tuple[dict[int, Answer], set[int], li
     return answers, fresh, problems
 
 
-def fold(state: State, id: str, y_pred: float | list[float], content: bytes = b"one") -> None:
-    batch = prediction_frame([id], [y_pred], content=content, version=[3], role=["challenger"]).batch
-    take_predictions(state, batch, model="m", at=np.array([0]), calendar=Calendar(span=DAY))
+def recalled(log: SegmentLog, folded: Offsets | None = None) -> Repeats:
+    """What a server knows that has just been started."""
+    repeats = Repeats()
+    with contextlib.closing(log.reader()) as reader:
+        repeats.recall(reader, folded or {})
+    return repeats
 
 
-def test_what_never_came_is_new(state: State) -> None:
-    assert sort(Repeats(state), sent("a"), sent("b")) == ({}, {0, 1}, [])
+def write(log: SegmentLog, *frames: Frame) -> dict[str, int]:
+    """Append each frame by itself; return where the log ends."""
+    with contextlib.closing(log.writer()) as writer:
+        position = [writer.append([frame]) for frame in frames][-1]
+    return {position.segment: position.offset}
 
 
-def test_what_was_just_answered_is_answered_the_same(state: State) -> None:
-    repeats = Repeats(state)
+def test_what_never_came_is_new() -> None:
+    assert sort(Repeats(), sent("a"), sent("b")) == ({}, {0, 1}, [])
+
+
+def test_what_was_just_answered_is_answered_the_same() -> None:
+    repeats = Repeats()
     repeats.remember("m", b"one", answered("a"))
     assert sort(repeats, sent("b"), sent("a")) == ({1: answered("a")}, {0}, [])
 
 
-@pytest.mark.parametrize("y_pred", [0.25, [0.25, 0.75]])
-def test_what_was_folded_is_answered_from_the_state(state: State, y_pred: float | list[float]) -> None:
-    fold(state, "a", y_pred)
-    wanted = Answer(id="a", version=3, role="challenger", y_pred=y_pred)
-    assert sort(Repeats(state), sent("a")) == ({0: wanted}, set(), [])
+def test_the_first_answer_stands() -> None:
+    repeats = Repeats()
+    repeats.remember("m", b"one", answered("a"))
+    repeats.remember("m", b"one", Answer(id="a", version=2, role="champion", y_pred=0.75))
+    assert sort(repeats, sent("a"))[0] == {0: answered("a")}
 
 
-def test_other_content_under_the_same_id_is_a_conflict_of_that_row(state: State) -> None:
-    fold(state, "folded", 0.5)
-    repeats = Repeats(state)
-    repeats.remember("m", b"one", answered("recent"))
-    answers, fresh, problems = sort(repeats, sent("folded", b"two"), sent("recent", b"two"), sent("new"))
-    assert (answers, fresh) == ({}, {2})
+def test_other_content_under_the_same_id_is_a_conflict_of_that_row() -> None:
+    repeats = Repeats()
+    repeats.remember("m", b"one", answered("a"))
+    answers, fresh, problems = sort(repeats, sent("new"), sent("a", b"two"))
+    assert (answers, fresh) == ({}, {0})
     assert [(type(each), str(each), each.field, each.row) for each in problems] == [
-        (Conflict, f"the id {id!r} was recorded with other content; use a new id", "id", row)
-        for row, id in enumerate(("folded", "recent"))
+        (Conflict, "the id 'a' was recorded with other content; use a new id", "id", 1)
     ]
 
 
-def test_ids_of_other_models_do_not_matter(state: State) -> None:
-    repeats = Repeats(state)
+def test_ids_of_other_models_do_not_matter() -> None:
+    repeats = Repeats()
     repeats.remember("other", b"two", answered("a"))
     assert sort(repeats, sent("a")) == ({}, {0}, [])
 
 
-def test_ids_under_way_cannot_be_given_other_content(state: State) -> None:
-    repeats = Repeats(state)
+def test_ids_under_way_cannot_be_given_other_content() -> None:
+    repeats = Repeats()
     with repeats.held("m", [sent("a")]):
         assert sort(repeats, sent("a"))[1] == {0}, (
             "the same again may go: the log is told apart by its content"
@@ -92,8 +93,8 @@ def test_ids_under_way_cannot_be_given_other_content(state: State) -> None:
     assert sort(repeats, sent("a", b"two")) == ({}, {0}, []), "what was not taken leaves no trace"
 
 
-def test_an_id_is_let_go_also_where_the_disk_was_full(state: State) -> None:
-    repeats = Repeats(state)
+def test_an_id_is_let_go_also_where_the_disk_was_full() -> None:
+    repeats = Repeats()
 
     def fails() -> None:
         with repeats.held("m", [sent("a")]):
@@ -104,9 +105,60 @@ def test_an_id_is_let_go_also_where_the_disk_was_full(state: State) -> None:
     assert sort(repeats, sent("a", b"two")) == ({}, {0}, [])
 
 
-def test_memory_has_an_end(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(repeating, "REMEMBERED", 2)
-    repeats = Repeats(state)
+    repeats = Repeats()
     for id in "abc":
         repeats.remember("m", b"one", answered(id))
     assert sort(repeats, sent("a"), sent("b"), sent("c"))[1] == {0}
+
+
+# After a restart.
+
+
+@pytest.mark.parametrize("y_pred", [0.25, [0.25, 0.75]])
+@pytest.mark.parametrize("folded", [True, False])
+def test_answers_are_read_back_from_the_log(
+    tmp_path: Path, y_pred: float | list[float], folded: bool
+) -> None:
+    log = SegmentLog(tmp_path)
+    end = write(
+        log,
+        prediction_frame(["a"], [y_pred], content=b"one", version=[3], role=["challenger"]),
+        outcome_frame({"a": 1.0}),
+        prediction_frame(["b"], [y_pred], content=b"one"),
+    )
+    repeats = recalled(log, end if folded else {})
+    wanted = Answer(id="a", version=3, role="challenger", y_pred=y_pred)
+    default = Answer(id="b", version=1, role="champion", y_pred=y_pred)
+    assert sort(repeats, sent("a"), sent("b"), sent("c")) == ({0: wanted, 1: default}, {2}, [])
+
+
+def test_what_another_system_predicted_is_not_remembered(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path)
+    columns = {"id": ["a", "b"], "version": [1, 1], "time": [0, 0], "y_pred": [0.5, 0.5]}
+    recorded = predictions(columns, model="m")
+    mixed = predictions({**columns, "id": ["c", "d"], "content": [None, b"one"]}, model="m")
+    write(log, *(Frame(kind=Kind.PREDICTION, time=0, batch=batch) for batch in (recorded, mixed)))
+    assert sort(recalled(log), *map(sent, "abcd")) == ({3: answered("d")}, {0, 1, 2}, [])
+
+
+def test_only_the_tail_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SegmentLog(tmp_path)
+    first = write(log, *(prediction_frame([f"a{i}"]) for i in range(50)))
+    second = write(log, *(prediction_frame([f"b{i}"]) for i in range(50)))
+    monkeypatch.setattr(repeating, "TAIL", next(iter(second.values())) + 10_000)
+    repeats = recalled(log, {**first, **second})
+    rows = [sent(f"{name}{i}", b"sent") for name in "ab" for i in range(50)]
+    fresh = sort(repeats, *rows)[1]
+    assert {49, 50, 99}.isdisjoint(fresh), "the newest segment, and the end of the one before it"
+    assert 0 in fresh
+    assert fresh == set(range(len(fresh))), "from the midst of a frame on, no whole one is lost"
+
+
+def test_a_backlog_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SegmentLog(tmp_path)
+    features = pa.array([{"x": "y" * 1000}])
+    (size,) = write(log, *(prediction_frame([f"a{i}"], features=features) for i in range(50))).values()
+    monkeypatch.setattr(repeating, "TAIL", size)
+    assert not sort(recalled(log), *(sent(f"a{i}", b"sent") for i in range(50)))[1]

@@ -43,7 +43,7 @@ Label = float | list[float] | None
 
 
 def read_label(task: Task, value: object, *, row: int | None = None) -> Label:
-    """The label as a float or a list of them, None where it is null; InputError where it is of another kind."""
+    """The label as a float or a list of them, None for null; raise InputError where it is of another kind."""
     if value is None:
         return None
     if task is Task.BINARY:
@@ -79,10 +79,10 @@ def read_prediction(task: Task, value: object, *, row: int | None = None) -> flo
 
 
 def labels_fit(task: Task, values: Floats) -> Mask:
-    """Which labels a task has, a whole column at once, by the rules of `read_label`. Shapes (n,), (n,)."""
-    if task is Task.BINARY:
-        return (values == 0) | (values == 1)
+    """Which labels of one number a task has, by the rules of `read_label`. Shapes (n,), (n,)."""
     fit: Mask = np.isfinite(values)
+    if task is Task.BINARY:
+        fit = (values == 0) | (values == 1)
     if task is Task.MULTICLASS:
         fit &= (values >= 0) & (values == np.trunc(values))
     return fit
@@ -94,21 +94,25 @@ def predictions_fit(task: Task, values: Floats) -> Mask:
     return fit
 
 
-def classes_fit(shares: Floats, lengths: Counts) -> Mask:
-    """Which predictions of a multiclass task fit, by the rules of `read_prediction`.
+def lists_fit(task: Task, numbers: Floats, lengths: Counts) -> Mask:
+    """Which lists a task has as predictions, or as labels, by the rules of `read_prediction`. Shape (n,).
 
     Args:
-        shares: The probabilities of all rows, one row behind the other.
-        lengths: How many of them each row has. Shape (n,).
+        task: One whose predictions are lists.
+        numbers: What is in them, one list behind the other.
+        lengths: How long they are. Shape (n,).
     """
-    fit = (lengths >= 2) & (lengths <= MOST_CLASSES)
+    shares = task is Task.MULTICLASS
+    fit = (lengths >= (2 if shares else 1)) & (lengths <= MOST_CLASSES)
     filled = lengths > 0
     starts = (np.cumsum(lengths) - lengths)[filled]
     if not len(starts):
         return fit
-    inside = _in_unit(shares)
-    sums = np.add.reduceat(np.where(inside, shares, 0.0), starts)
-    fit[filled] &= np.logical_and.reduceat(inside, starts) & (np.abs(sums - 1.0) <= SUM_TOLERANCE)
+    inside = _in_unit(numbers) if shares else np.isfinite(numbers)
+    fit[filled] &= np.logical_and.reduceat(inside, starts)
+    if shares:
+        sums = np.add.reduceat(np.where(inside, numbers, 0.0), starts)
+        fit[filled] &= np.abs(sums - 1.0) <= SUM_TOLERANCE
     return fit
 
 

@@ -2,62 +2,79 @@
 
 `model` is in the batch's schema metadata: a batch holds facts of one model. `y_pred` is a number, or a
 list of numbers where a prediction is a vector; `features` a struct where the version declares its
-features, else the JSON text that was sent.
+features or they were sent by column, else the JSON text that was sent. A prediction without `role` is the
+champion's, without `propensity` its arm was certain, and `content` is there where Lossloop itself answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from lossloop.core.clock import Micros
+from lossloop.core.records import Role
 from lossloop.ledger.frames import Frame, Kind
 
 TIME = pa.timestamp("us", tz="UTC")
+VECTORS = pa.list_(pa.float64())
 
-OUTCOMES = pa.schema([("id", pa.string()), ("y_true", pa.float64()), ("time", TIME)])
 COMMANDS = pa.schema([("id", pa.string()), ("name", pa.string()), ("body", pa.string())])
 DECISIONS = pa.schema([("id", pa.string()), ("body", pa.string())])
 TICKS = pa.schema([("time", TIME)])
+OPTIONAL: Mapping[str, pa.DataType | None] = {
+    "unit": pa.string(), "role": pa.string(), "propensity": pa.float64(), "shadow_version": pa.int32(),
+    "shadow_y_pred": None, "content": pa.binary(), "features": None,
+}  # fmt: skip
+"""Columns of predictions that may be left out; None for the type of what is given."""
+_UNSAID: Mapping[str, Any] = {"role": str(Role.CHAMPION), "propensity": 1.0}
+"""What a prediction without the column is."""
+Values: TypeAlias = pa.Array | Sequence[Any] | np.ndarray[Any, Any]
 
 
 def predictions(columns: Mapping[str, Any], *, model: str) -> pa.RecordBatch:
-    """A batch of predictions from columns of equal length.
+    """A batch of predictions from columns of equal length, each an Arrow array or a sequence of values.
 
     Args:
-        columns: id, version, time (micros), unit, role, propensity, y_pred, shadow_version,
-            shadow_y_pred, content (a digest of what was sent), features (an Arrow array, or None).
+        columns: `id`, `version`, `time` (microseconds), `y_pred` and any of OPTIONAL. A column that says
+            nothing, such as one of nulls, is left out of the batch.
         model: Whose predictions these are.
     """
-    y_pred = pa.array(columns["y_pred"])
+    y_pred = _array(columns["y_pred"], None)
     arrays: dict[str, pa.Array] = {
-        "id": pa.array(columns["id"], pa.string()),
-        "version": pa.array(columns["version"], pa.int32()),
+        "id": _array(columns["id"], pa.string()),
+        "version": _array(columns["version"], pa.int32()),
         "time": _times(columns["time"]),
-        "unit": pa.array(columns["unit"], pa.string()),
-        "role": pa.array(columns["role"], pa.string()),
-        "propensity": pa.array(columns["propensity"], pa.float64()),
         "y_pred": y_pred,
-        "shadow_version": pa.array(columns["shadow_version"], pa.int32()),
-        "shadow_y_pred": pa.array(columns["shadow_y_pred"], y_pred.type),
-        "content": pa.array(columns["content"], pa.binary()),
     }
-    if columns.get("features") is not None:
-        arrays["features"] = columns["features"]
+    for name, kind in OPTIONAL.items():
+        if columns.get(name) is not None:
+            array = _array(columns[name], y_pred.type if name == "shadow_y_pred" else kind)
+            if _says_something(name, array):
+                arrays[name] = array
     batch = pa.RecordBatch.from_pydict(arrays)
     return batch.replace_schema_metadata({"model": model})
 
 
 def outcomes(
-    ids: Sequence[str], y_true: Sequence[float | None], times: Sequence[Micros], *, model: str
+    ids: Values, y_true: Values, times: Values, reasons: Values | None = None, *, model: str
 ) -> pa.RecordBatch:
-    """A batch of outcomes; a y_true of None says that the outcome is known to be missing."""
-    arrays = [pa.array(ids, pa.string()), pa.array(y_true, pa.float64()), _times(times)]
-    return pa.RecordBatch.from_arrays(arrays, schema=OUTCOMES.with_metadata({"model": model}))
+    """A batch of outcomes: numbers, or lists of them.
+
+    A y_true of None says that the outcome is known to be missing, and its reason why. A batch without any
+    reason has no such column.
+    """
+    lists = not isinstance(y_true, pa.Array) and any(isinstance(label, list) for label in y_true)
+    kind = None if isinstance(y_true, pa.Array) else VECTORS if lists else pa.float64()
+    arrays = {"id": _array(ids, pa.string()), "y_true": _array(y_true, kind), "time": _times(times)}
+    why = None if reasons is None else _array(reasons, pa.string())
+    if why is not None and _says_something("reason", why):
+        arrays["reason"] = why
+    return pa.RecordBatch.from_pydict(arrays).replace_schema_metadata({"model": model})
 
 
 def command(id: str, name: str, body: Mapping[str, Any], *, now: Micros) -> Frame:
@@ -79,6 +96,11 @@ def tick(moment: Micros, *, now: Micros) -> Frame:
     return Frame(kind=Kind.TICK, time=now, batch=batch)
 
 
+def optional(batch: pa.RecordBatch, name: str) -> pa.Array | None:
+    """A column that may be left out; None where it is."""
+    return batch.column(name) if name in batch.schema.names else None
+
+
 def micros(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The microseconds of a time column."""
     return np.asarray(column.cast(pa.int64()).to_numpy(zero_copy_only=False), dtype=np.int64)
@@ -89,5 +111,24 @@ def model_of(batch: pa.RecordBatch) -> str:
     return str((batch.schema.metadata or {})[b"model"].decode())
 
 
-def _times(values: Sequence[Micros]) -> pa.Array:
-    return pa.array(values, pa.int64()).cast(TIME)
+def is_history(batch: pa.RecordBatch) -> bool:
+    """Whether a batch was brought in later: its rows stand where their event times say, unjudged."""
+    return b"history" in (batch.schema.metadata or {})
+
+
+def _says_something(name: str, array: pa.Array) -> bool:
+    if name in _UNSAID:
+        return not bool(pc.all(pc.equal(array, _UNSAID[name])).as_py())
+    return bool(array.null_count < len(array))
+
+
+def _times(values: Values) -> pa.Array:
+    """Microseconds, or times already."""
+    return values if isinstance(values, pa.Array) else pa.array(values, pa.int64()).cast(TIME)
+
+
+def _array(values: Values, kind: pa.DataType | None) -> pa.Array:
+    """An array of a type; None takes the array's own."""
+    if isinstance(values, pa.Array):
+        return values if kind is None or values.type == kind else values.cast(kind)
+    return pa.array(values, kind)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from lossloop.core.errors import Conflict, LossloopError, UnknownName
 from lossloop.core.traffic import Traffic
-from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts, Version, versions
 from lossloop.serve.runtimes import EXTERNAL, Runtime, load
 
@@ -17,7 +17,7 @@ Key = tuple[str, int]
 class Fleet:
     """Loads versions aside and swaps traffic at once; a version that cannot be loaded takes none."""
 
-    def __init__(self, state: State, artifacts: Artifacts) -> None:
+    def __init__(self, state: Store, artifacts: Artifacts) -> None:
         self._state = state
         self._artifacts = artifacts
         self._traffic: dict[str, Traffic] = {}

@@ -1,4 +1,7 @@
-"""Rows as callers send them, read one by one: a bad row is a problem, never the end of the good ones."""
+"""Rows as callers send them, read one by one: a bad row is a problem, never the end of the good ones.
+
+Rows to predict are read like this, and what is wrong with a row of any other batch is worded like this.
+"""
 
 from __future__ import annotations
 
@@ -32,25 +35,36 @@ def read_rows(
     seen: set[str] = set()
     for index, row in enumerate(rows):
         try:
-            _check_shape(row, index, keys, seen)
+            check_shape(row, index, keys)
+            check_first(row, index, seen)
             found.rows.append((index, read(row, index)))
         except InputError as error:
             found.problems.append(error)
     return found
 
 
-def _check_shape(row: Any, index: int, keys: Sequence[str], seen: set[str]) -> None:
+def check_shape(row: Any, index: int, keys: Sequence[str]) -> None:
+    """Raise InputError where a row is no object, or has an unknown key."""
     if not isinstance(row, dict):
         raise InputError(f"a row must be an object, not {type(row).__name__}", row=index)
     for key in row:
         if key not in keys:
             raise InputError(f"unknown key {key!r}; {alternatives(key, keys)}", field=key, row=index)
-    id = row.get("id")
+
+
+def check_first(row: Any, index: int, seen: set[str]) -> None:
+    """Raise InputError where an earlier row had this row's id; `seen` are the ids of those."""
+    id = row.get("id") if isinstance(row, dict) else None
     if not isinstance(id, str):
         return  # absent, or a problem of its own
     if id in seen:
-        raise InputError(f"the id {id!r} stands twice in this batch", field="id", row=index)
+        raise twice(id, index)
     seen.add(id)
+
+
+def twice(id: str, index: int) -> InputError:
+    """What is wrong with a row whose id an earlier row of the batch has."""
+    return InputError(f"the id {id!r} stands twice in this batch", field="id", row=index)
 
 
 def text(row: Mapping[str, Any], key: str, index: int) -> str | None:

@@ -1,118 +1,192 @@
-"""Recording: predictions that another system made, and what happened."""
+"""Recording: predictions that another system made, and what happened, from a batch to columns of the log."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+import numpy as np
 import pyarrow as pa
 
-from lossloop.core.clock import Micros
-from lossloop.core.errors import InputError, UnknownName
-from lossloop.core.ids import new_id
-from lossloop.core.records import Role
-from lossloop.core.tasks import Label, read_label, read_prediction
-from lossloop.core.traffic import Traffic
-from lossloop.ledger.facts import predictions
-from lossloop.serve.reading import content, moment, text, whole
-from lossloop.serve.repeats import Answer, Sent
+from lossloop.core.errors import InputError
+from lossloop.core.tasks import Mask
+from lossloop.serve import columns
+from lossloop.serve.batch import Batch, Columns, Rows
+from lossloop.serve.columns import Checked, Column
+from lossloop.serve.ids import new_ids
+from lossloop.serve.reading import check_first, twice
+from lossloop.serve.rowwise import Terms, encoded, read_happened, read_recorded
 
-PREDICTION_KEYS = ("id", "version", "y_pred", "time", "unit", "role", "propensity", "features")
-OUTCOME_KEYS = ("id", "y_true", "time")
+FEW = 16
+"""Rows up to which a batch is read row by row: looking at columns costs as much as so many rows."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recorded:
-    """One prediction of another system."""
-
-    sent: Sent
-    answer: Answer
-    propensity: float
-    features: str
-    """As JSON."""
+Reader = Callable[[Any, int, Terms], dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Happened:
-    """One outcome."""
+class Taken:
+    """What is to be logged of a batch, and what could not be taken.
 
-    id: str
-    y_true: Label
-    time: Micros
+    `ids` has the id of each row, None for one that was not taken; it is None where the sender knows them all.
+    """
 
-
-def read_recorded(
-    traffic: Traffic,
-    known: AbstractSet[int],
-    row: Mapping[str, Any],
-    place: int,
-    *,
-    now: Micros,
-    replays: bool,
-) -> Recorded:
-    """Read a recorded prediction; raise InputError with its place where it cannot be taken."""
-    number = whole(row, "version", place)
-    if number not in known:
-        names = [str(version) for version in known]
-        raise UnknownName(f"version of {traffic.model}", str(number), names, field="version", row=place)
-    features, role = row.get("features", {}), row.get("role", Role.CHAMPION)
-    if not isinstance(features, dict):
-        raise InputError("features must be an object of names to values", field="features", row=place)
-    if role not in tuple(Role):
-        raise InputError(f"role must be one of {', '.join(Role)}, not {role!r}", field="role", row=place)
-    sent = Sent(
-        id=text(row, "id", place) or new_id(),
-        unit=text(row, "unit", place),
-        content=content(row),
-        time=moment(row, place, now=now, replays=replays),
-    )
-    y_pred = read_prediction(traffic.task, row.get("y_pred"), row=place)
-    return Recorded(
-        sent=sent,
-        answer=Answer(id=sent.id, version=number, role=str(role), y_pred=y_pred),
-        propensity=_propensity(row, place),
-        features=msgspec.json.encode(features).decode(),
-    )
+    count: int
+    facts: Mapping[str, list[Any] | pa.Array]
+    """Columns of the log, each of `count` values."""
+    problems: list[InputError]
+    ids: list[str | None] | None = None
 
 
-def _propensity(row: Mapping[str, Any], place: int) -> float:
-    value = row.get("propensity", 1.0)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= 1:
-        raise InputError(f"propensity must lie in (0, 1], not {value!r}", field="propensity", row=place)
-    return float(value)
+def take_predictions(batch: Batch, terms: Terms) -> Taken:
+    """Check predictions that another system made."""
+    if isinstance(batch, Rows):
+        if batch.count <= FEW:
+            return _few(batch, terms, read_recorded, makes_ids=True)
+        batch = batch.by_column()
+    sent = batch.columns
+    ids, made = _ids(sent.get("id"), batch.count)
+    checked = {
+        "id": ids,
+        "version": columns.versions(sent["version"], terms.known),
+        "y_pred": columns.outputs(sent["y_pred"], terms.traffic.task),
+        "time": _times(sent.get("time"), batch.count, terms),
+        **{name: check(sent[name]) for name, check in _OPTIONAL.items() if name in sent},
+    }
+    fit, problems = _judge(batch, terms, checked, read_recorded)
+    shown = None
+    if made:
+        shown = [
+            id if taken else None for id, taken in zip(ids.values.to_pylist(), fit.tolist(), strict=True)
+        ]
+    return _taken(checked, fit, problems, shown)
 
 
-def recorded_facts(model: str, rows: Sequence[Recorded]) -> pa.RecordBatch:
-    """Recorded predictions as facts to log."""
-    return predictions(
-        {
-            "id": [row.sent.id for row in rows],
-            "time": [row.sent.time for row in rows],
-            "unit": [row.sent.unit for row in rows],
-            "content": [row.sent.content for row in rows],
-            "version": [row.answer.version for row in rows],
-            "role": [row.answer.role for row in rows],
-            "y_pred": [row.answer.y_pred for row in rows],
-            "propensity": [row.propensity for row in rows],
-            "shadow_version": [None] * len(rows),
-            "shadow_y_pred": [None] * len(rows),
-            "features": pa.array([row.features for row in rows], pa.string()),
-        },
-        model=model,
-    )
+def take_outcomes(batch: Batch, terms: Terms) -> Taken:
+    """Check what happened."""
+    if isinstance(batch, Rows):
+        if batch.count <= FEW:
+            return _few(batch, terms, read_happened, makes_ids=False)
+        batch = batch.by_column()
+    sent = batch.columns
+    ids = columns.texts(sent["id"])
+    labels = columns.labels(sent["y_true"], terms.traffic.task)
+    checked = {
+        "id": Checked(ids.values, ids.fit & columns.filled(ids.values)),
+        "y_true": labels,
+        "time": _times(sent.get("time"), batch.count, terms),
+    }
+    if "reason" in sent:
+        reasons = columns.texts(sent["reason"])
+        alone = ~(columns.filled(reasons.values) & columns.filled(labels.values))
+        checked["reason"] = Checked(reasons.values, reasons.fit & alone)
+    return _taken(checked, *_judge(batch, terms, checked, read_happened), None)
 
 
-def read_happened(
-    traffic: Traffic, row: Mapping[str, Any], place: int, *, now: Micros, replays: bool
-) -> Happened:
-    """Read an outcome; raise InputError with its place where it cannot be taken."""
-    id = text(row, "id", place)
-    if id is None:
-        raise InputError("an outcome needs the id of its prediction", field="id", row=place)
-    if "y_true" not in row:
-        raise InputError("an outcome needs y_true; null says that it is missing", field="y_true", row=place)
-    label = read_label(traffic.task, row["y_true"], row=place)
-    return Happened(id=id, y_true=label, time=moment(row, place, now=now, replays=replays))
+# Row by row.
+
+
+def _few(batch: Rows, terms: Terms, read: Reader, *, makes_ids: bool) -> Taken:
+    rows: list[dict[str, Any]] = []
+    problems: list[InputError] = []
+    ids: list[str | None] = []
+    seen: set[str] = set()
+    for place, row in enumerate(batch.rows):
+        try:
+            check_first(row, place, seen)
+            rows.append(read(row, place, terms))
+            ids.append(rows[-1]["id"])
+        except InputError as error:
+            problems.append(error)
+            ids.append(None)
+    facts = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
+    made = makes_ids and any(not isinstance(row, dict) or row.get("id") is None for row in batch.rows)
+    return Taken(count=len(rows), facts=facts, problems=problems, ids=ids if made else None)
+
+
+# By column.
+
+
+def _features(column: Column) -> Checked:
+    """Features as one struct, or as JSON texts; null where there are none."""
+    if isinstance(column, list):
+        fit = [value is None or isinstance(value, dict) for value in column]
+        texts = [encoded(value).decode() if isinstance(value, dict) else None for value in column]
+        return Checked(pa.array(texts, pa.string()), np.array(fit))
+    if not pa.types.is_string(column.type):
+        return Checked(column, columns.all_of(len(column)))
+    return Checked(column, np.array([value is None or _is_object(value) for value in column.to_pylist()]))
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, Any])
+_OPTIONAL: Mapping[str, Callable[[Column], Checked]] = {
+    "unit": columns.texts,
+    "role": columns.roles,
+    "propensity": columns.propensities,
+    "features": _features,
+}
+
+
+def _is_object(value: str) -> bool:
+    try:
+        _OBJECT.decode(value)
+    except msgspec.MsgspecError:
+        return False
+    return True
+
+
+def _ids(column: Column | None, count: int) -> tuple[Checked, bool]:
+    """Ids, made where there is none, and whether any was made."""
+    if column is None:
+        return Checked(pa.array(new_ids(count), pa.string()), columns.all_of(count)), True
+    found = columns.texts(column)
+    if not found.values.null_count:
+        return found, False
+    made = iter(new_ids(found.values.null_count))
+    filled = [next(made) if id is None else id for id in found.values.to_pylist()]
+    return Checked(pa.array(filled, pa.string()), found.fit), True
+
+
+def _times(column: Column | None, count: int, terms: Terms) -> Checked:
+    if column is None:
+        return Checked(columns.at(np.full(count, terms.now, np.int64)), columns.all_of(count))
+    return columns.moments(column, now=terms.now, replays=terms.replays)
+
+
+def _judge(
+    batch: Columns, terms: Terms, checked: Mapping[str, Checked], read: Reader
+) -> tuple[Mask, list[InputError]]:
+    """Which rows are taken, and what is wrong with the others."""
+    ids = checked["id"].values
+    again = columns.repeated(ids)
+    fit = batch.shaped & ~again
+    for each in checked.values():
+        fit = fit & each.fit
+    if fit.all():
+        return fit, []
+    problems = []
+    for row in np.flatnonzero(~fit).tolist():
+        repeats = batch.shaped[row] and again[row]
+        problems.append(
+            twice(ids[row].as_py(), row) if repeats else _worded(batch.row(row), row, terms, read)
+        )
+    return fit, problems
+
+
+def _worded(row: Any, place: int, terms: Terms, read: Reader) -> InputError:
+    try:
+        read(row, place, terms)
+    except InputError as error:
+        return error
+    return InputError("this row cannot be taken", row=place)  # the rules for columns and for rows differ here
+
+
+def _taken(
+    checked: Mapping[str, Checked], fit: Mask, problems: list[InputError], ids: list[str | None] | None
+) -> Taken:
+    values = {name: each.values for name, each in checked.items()}
+    if problems:
+        kept = pa.array(fit)
+        values = {name: column.filter(kept) for name, column in values.items()}
+    return Taken(count=len(fit) - len(problems), facts=values, problems=problems, ids=ids)

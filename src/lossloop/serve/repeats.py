@@ -1,4 +1,8 @@
-"""Repeats: a row that was answered before is answered the same again, however often it is sent."""
+"""Repeats: a row that Lossloop answered before is answered the same again.
+
+The last answers are kept in memory, and read back from the log's tail after a restart. An id that is older
+than that is answered anew; the first answer stands, since the join keeps the first prediction with an id.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import msgspec
-
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError
-from lossloop.ledger.state import State
+from lossloop.core.records import Role
+from lossloop.ledger.base import LogReader, Offsets
+from lossloop.ledger.facts import model_of, optional
+from lossloop.ledger.frames import Damage, Frame, Kind
 
-REMEMBERED = 50_000
-"""Ids kept in memory between their acknowledgement and their way into the derived state."""
+REMEMBERED = 100_000
+"""Answers kept in memory."""
+TAIL = 128 * 1024 * 1024
+"""Bytes of the log that are read back: behind what was folded, or before it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +45,12 @@ class Sent:
 
 
 class Repeats:
-    """Finds answers by id: those of a moment ago in memory, the rest in the derived state.
+    """Finds answers by id.
 
     Ids whose rows are on their way to the disk are held: another request cannot give them other content.
     """
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self) -> None:
         self._recent: OrderedDict[tuple[str, str], tuple[bytes, Answer]] = OrderedDict()
         self._held: dict[tuple[str, str], tuple[bytes, int]] = {}
 
@@ -68,10 +74,25 @@ class Repeats:
             del self._held[key]
 
     def remember(self, model: str, content: bytes, answer: Answer) -> None:
-        """Keep an answer that was just acknowledged."""
-        self._recent[model, answer.id] = (content, answer)
+        """Keep an answer that was just acknowledged; of several under one id the first stands."""
+        self._recent.setdefault((model, answer.id), (content, answer))
         while len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
+
+    def recall(self, reader: LogReader, folded: Offsets) -> None:
+        """Read back what was answered last, from the tail of a log that was folded up to `folded`."""
+        for frame in _tail(reader, folded):
+            batch = frame.batch
+            content = optional(batch, "content")
+            if frame.kind is not Kind.PREDICTION or content is None:
+                continue
+            role = optional(batch, "role")
+            roles = [str(Role.CHAMPION)] * batch.num_rows if role is None else role.to_pylist()
+            columns = (batch.column(name).to_pylist() for name in ("id", "version", "y_pred"))
+            for sent, kind, id, version, y_pred in zip(content.to_pylist(), roles, *columns, strict=True):
+                if sent is not None:
+                    answer = Answer(id=id, version=version, role=kind, y_pred=y_pred)
+                    self.remember(model_of(batch), sent, answer)
 
     def sort(
         self, model: str, rows: Sequence[tuple[int, Sent]], problems: list[InputError]
@@ -83,7 +104,7 @@ class Repeats:
         answers: dict[int, Answer] = {}
         fresh: set[int] = set()
         for place, sent in rows:
-            found = self._find(model, sent.id)
+            found = self._recent.get((model, sent.id))
             if found is None and self._held.get((model, sent.id), (sent.content,))[0] == sent.content:
                 fresh.add(place)
             elif found is None:
@@ -94,11 +115,22 @@ class Repeats:
                 problems.append(_other_content(sent.id, place))
         return answers, fresh
 
-    def _find(self, model: str, id: str) -> tuple[bytes, Answer] | None:
-        if (model, id) in self._recent:
-            return self._recent[model, id]
-        return None
-
 
 def _other_content(id: str, row: int) -> Conflict:
     return Conflict(f"the id {id!r} was recorded with other content; use a new id", field="id", row=row)
+
+
+def _tail(reader: LogReader, folded: Offsets) -> Iterator[Frame]:
+    """The last facts of a log: at most TAIL bytes of what was folded, and what follows that."""
+    after, left = dict(folded), TAIL
+    for segment in sorted(after, reverse=True):
+        taken = min(after[segment], left)
+        after[segment] -= taken  # in the midst of a frame: a reader takes the rest of it for damage
+        left -= taken
+    left = 2 * TAIL
+    while left > 0 and (entries := list(reader.read(after))):
+        for entry in entries:
+            left -= entry.position.offset - after.get(entry.position.segment, 0)
+            after[entry.position.segment] = entry.position.offset
+            if not isinstance(entry.frame, Damage):
+                yield entry.frame

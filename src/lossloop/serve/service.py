@@ -3,41 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossloop.core.clock import Clock
-from lossloop.core.errors import InputError
-from lossloop.ledger.base import Position
-from lossloop.ledger.facts import outcomes
+from lossloop.core.errors import InputError, LossloopError, UnknownName
+from lossloop.ledger.base import LogReader, Position
+from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
+from lossloop.serve.batch import Batch, check_size
+from lossloop.serve.counters import BAD_ROW, Counters, reason_of
 from lossloop.serve.fleet import Fleet
+from lossloop.serve.merging import Draft, Item
 from lossloop.serve.predicting import Arms, Asked, answer, read_asked
 from lossloop.serve.reading import read_rows
 from lossloop.serve.recorder import Recorder
-from lossloop.serve.recording import (
-    OUTCOME_KEYS,
-    PREDICTION_KEYS,
-    Happened,
-    Recorded,
-    read_happened,
-    read_recorded,
-    recorded_facts,
-)
+from lossloop.serve.recording import Taken, take_outcomes, take_predictions
 from lossloop.serve.repeats import Answer, Repeats
+from lossloop.serve.rowwise import Terms
 
-MOST_ROWS = 100_000
 ASKED_KEYS = ("id", "unit", "time", "features")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What became of a batch: an answer or a problem per row, and where the log stands."""
+    """What became of rows to predict: an answer or a problem for each, and where the log stands."""
 
     answers: dict[int, Answer]
     problems: list[InputError]
+    position: Position | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What became of a batch that was recorded, and where the log stands.
+
+    `ids` has the id of each row where any was made here, None for a row that was not taken.
+    """
+
+    accepted: int
+    problems: list[InputError]
+    ids: list[str | None] | None
     position: Position | None
 
 
@@ -53,18 +61,24 @@ class Service:
     """
 
     def __init__(
-        self, state: State, fleet: Fleet, recorder: Recorder, clock: Clock, *, replays: bool
+        self, state: Store, fleet: Fleet, recorder: Recorder, clock: Clock, *, replays: bool
     ) -> None:
         self._state = state
         self._fleet = fleet
         self._recorder = recorder
         self._clock = clock
         self._replays = replays
-        self._repeats = Repeats(state)
+        self._repeats = Repeats()
+        self._known: dict[str, frozenset[int]] = {}
+        self.counters = Counters()
+
+    def recall(self, reader: LogReader) -> None:
+        """Read back what was answered before a restart, so that it is answered the same again."""
+        self._repeats.recall(reader, self._state.offsets())
 
     async def predict(self, model: str, rows: Sequence[Any]) -> Outcome:
         """Answer rows and log the answers; a row asked for again is answered as the first time."""
-        _check_size(rows)
+        check_size(len(rows) if isinstance(rows, list) else 0)
         # From here to the answer nothing is awaited, so one request is answered by one traffic.
         traffic, now = self._fleet.traffic(model), self._clock.now()
         arms = Arms(
@@ -81,59 +95,74 @@ class Service:
         answers, places = self._repeats.sort(model, sent, readings.problems)
         fresh = [(place, asked) for place, asked in readings.rows if place in places]
         if not fresh:
+            self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
             return Outcome(answers=answers, problems=readings.problems, position=None)
         made, batch = answer(arms, [asked for _, asked in fresh])
         position = None
         with self._repeats.held(model, [asked.sent for _, asked in fresh]):
             if batch is not None:
-                position = await self._recorder.append([Frame(kind=Kind.PREDICTION, time=now, batch=batch)])
+                frame = Frame(kind=Kind.PREDICTION, time=now, batch=batch)
+                position = await self._append("predict", batch.num_rows, frame)
             for (place, asked), each in zip(fresh, made, strict=True):
                 if each is None:
                     readings.problems.append(_unanswered(arms.champion[0], place))
                     continue
                 answers[place] = each
                 self._repeats.remember(model, asked.sent.content, each)
+        self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
         return Outcome(answers=answers, problems=readings.problems, position=position)
 
-    async def record_predictions(self, model: str, rows: Sequence[Any]) -> Outcome:
+    async def record_predictions(self, model: str, batch: Batch) -> Receipt:
         """Log predictions that another system made."""
-        _check_size(rows)
-        traffic, now = self._fleet.traffic(model), self._clock.now()
-        known = {version.number for version in versions.versions(self._state, model)}
+        terms = replace(self._terms(model), known=self._known.get(model) or self._versions(model))
+        taken = take_predictions(batch, terms)
+        if any(isinstance(problem, UnknownName) for problem in taken.problems):
+            terms = replace(terms, known=self._versions(model))  # one may have been registered since
+            taken = take_predictions(batch, terms)
+        return await self._keep(Kind.PREDICTION, batch, taken, terms)
 
-        def read(row: Mapping[str, Any], place: int) -> Recorded:
-            return read_recorded(traffic, known, row, place, now=now, replays=self._replays)
-
-        readings = read_rows(rows, read, PREDICTION_KEYS)
-        sent = [(place, recorded.sent) for place, recorded in readings.rows]
-        answers, places = self._repeats.sort(model, sent, readings.problems)
-        fresh = [recorded for place, recorded in readings.rows if place in places]
-        answers |= {place: recorded.answer for place, recorded in readings.rows if place in places}
-        position = None
-        with self._repeats.held(model, [recorded.sent for recorded in fresh]):
-            if fresh:
-                frame = Frame(kind=Kind.PREDICTION, time=now, batch=recorded_facts(model, fresh))
-                position = await self._recorder.append([frame])
-            for recorded in fresh:
-                self._repeats.remember(model, recorded.sent.content, recorded.answer)
-        return Outcome(answers=answers, problems=readings.problems, position=position)
-
-    async def record_outcomes(self, model: str, rows: Sequence[Any]) -> Outcome:
+    async def record_outcomes(self, model: str, batch: Batch) -> Receipt:
         """Log what happened; an outcome whose prediction is not known yet is kept and waits for it."""
-        _check_size(rows)
-        traffic, now = self._fleet.traffic(model), self._clock.now()
+        terms = self._terms(model)
+        return await self._keep(Kind.OUTCOME, batch, take_outcomes(batch, terms), terms)
 
-        def read(row: Mapping[str, Any], place: int) -> Happened:
-            return read_happened(traffic, row, place, now=now, replays=self._replays)
+    def _terms(self, model: str) -> Terms:
+        traffic = self._fleet.traffic(model)
+        return Terms(traffic=traffic, now=self._clock.now(), replays=self._replays)
 
-        readings = read_rows(rows, read, OUTCOME_KEYS)
-        happened = [reading for _, reading in readings.rows]
+    def _versions(self, model: str) -> frozenset[int]:
+        """The numbers of a model's versions, read anew: they are only ever added to."""
+        known = frozenset(version.number for version in versions.versions(self._state, model))
+        self._known[model] = known
+        return known
+
+    async def _keep(self, kind: Kind, batch: Batch, taken: Taken, terms: Terms) -> Receipt:
         position = None
-        if happened:
-            columns = zip(*((each.id, each.y_true, each.time) for each in happened), strict=True)
-            batch = outcomes(*columns, model=model)
-            position = await self._recorder.append([Frame(kind=Kind.OUTCOME, time=now, batch=batch)])
-        return Outcome(answers={}, problems=readings.problems, position=position)
+        if taken.count:
+            position = await self._append(kind.name.lower(), taken.count, _item(kind, taken, terms))
+        self.counters.add("rows_refused", len(taken.problems), kind=kind.name.lower(), reason=BAD_ROW)
+        return Receipt(accepted=taken.count, problems=taken.problems, ids=taken.ids, position=position)
+
+    async def _append(self, kind: str, rows: int, item: Item) -> Position:
+        try:
+            position = await self._recorder.append([item])
+        except LossloopError as error:
+            self.counters.add("rows_refused", rows, kind=kind, reason=reason_of(error))
+            raise
+        self.counters.add("rows", rows, kind=kind)
+        return position
+
+
+def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
+    """What is logged: a frame, or its draft where there are few rows."""
+    model, facts = terms.traffic.model, taken.facts
+    if isinstance(facts["id"], list):
+        return Draft(kind=kind, time=terms.now, model=model, count=taken.count, columns=facts)
+    if kind is Kind.PREDICTION:
+        batch = predictions(facts, model=model)
+    else:
+        batch = outcomes(facts["id"], facts["y_true"], facts["time"], facts.get("reason"), model=model)
+    return Frame(kind=kind, time=terms.now, batch=batch)
 
 
 def _unanswered(champion: Version, row: int) -> InputError:
@@ -144,11 +173,4 @@ def _unanswered(champion: Version, row: int) -> InputError:
     )
 
 
-def _check_size(rows: Sequence[Any]) -> None:
-    if not isinstance(rows, list) or not rows:
-        raise InputError("send a list of one row or more", field="rows")
-    if len(rows) > MOST_ROWS:
-        raise InputError(f"{len(rows)} rows in one request; at most {MOST_ROWS} are taken", field="rows")
-
-
-__all__ = ["Answer", "Outcome", "Service"]
+__all__ = ["Answer", "Outcome", "Receipt", "Service"]

@@ -21,6 +21,7 @@ from lossloop.app.commands import (
     name_of,
 )
 from lossloop.app.http import requests
+from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
@@ -31,7 +32,7 @@ from lossloop.core.ids import new_id
 from lossloop.ledger.base import Position
 from lossloop.ledger.facts import command as command_frame
 from lossloop.ledger.facts import tick
-from lossloop.serve.service import Answer, Outcome
+from lossloop.serve.service import Answer, Receipt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class Call:
     wait: float
 
 
-Reply = tuple[int, dict[str, Any]]
+Reply = tuple[int, dict[str, Any] | str]
 Handler = Callable[[Call], Awaitable[Reply]]
 
 
@@ -57,6 +58,8 @@ class Endpoint:
     summary: str
     handler: Handler
     body: type[requests.Body] | None = None
+    stream: type[requests.Stream] | None = None
+    """What else than JSON it takes: an Arrow stream."""
     open: bool = False
     """Whether it answers without a token."""
 
@@ -67,27 +70,35 @@ async def _health(call: Call) -> Reply:
 
 async def _predict(call: Call) -> Reply:
     outcome = await call.running.service.predict(call.path["model"], call.body.rows)
-    return await _reply(call, outcome, "predictions")
+    answers = [_answer(outcome.answers[index]) for index in sorted(outcome.answers)]
+    return await _reply(call, {"predictions": answers}, outcome.problems, outcome.position)
 
 
 async def _record_predictions(call: Call) -> Reply:
-    outcome = await call.running.service.record_predictions(call.body.model, call.body.predictions)
-    return await _reply(call, outcome, "predictions")
+    service, body = call.running.service, call.body
+    return await _recorded(call, await service.record_predictions(body.model, body.batch()))
 
 
 async def _record_outcomes(call: Call) -> Reply:
-    outcome = await call.running.service.record_outcomes(call.body.model, call.body.outcomes)
-    code, reply = await _reply(call, outcome, "")
-    return code, {"accepted": len(call.body.outcomes) - len(outcome.problems), **reply}
+    service, body = call.running.service, call.body
+    return await _recorded(call, await service.record_outcomes(body.model, body.batch()))
 
 
-async def _reply(call: Call, outcome: Outcome, key: str) -> Reply:
-    answers = [outcome.answers[index] for index in sorted(outcome.answers)]
-    reply: dict[str, Any] = {key: [_answer(answer) for answer in answers]} if key else {}
-    reply |= await _folded(call, outcome.position)
-    if not outcome.problems:
+async def _recorded(call: Call, receipt: Receipt) -> Reply:
+    reply: dict[str, Any] = {"accepted": receipt.accepted}
+    if receipt.ids is not None:
+        reply["ids"] = receipt.ids
+    return await _reply(call, reply, receipt.problems, receipt.position)
+
+
+async def _reply(
+    call: Call, reply: dict[str, Any], bad: list[InputError], position: Position | None
+) -> Reply:
+    if call.wait:
+        reply |= await _folded(call, position)
+    if not bad:
         return 200, reply
-    details = problems(outcome.problems)
+    details = problems(bad)
     return details["status"], {**details, **reply}
 
 
@@ -113,6 +124,10 @@ async def _compute_losses(call: Call) -> Reply:
     shown = [value if math.isfinite(value) else None for value in values.tolist()]
     reply = {"loss": loss.version, "unit": loss.unit, "losses": shown}
     return (422, {**problems(bad), **reply}) if bad else (200, reply)
+
+
+async def _show_metrics(call: Call) -> Reply:
+    return 200, metrics(call.running)
 
 
 async def _list_models(call: Call) -> Reply:
@@ -176,6 +191,8 @@ async def _move_clock(call: Call) -> Reply:
 
 async def _command(call: Call, command: Command) -> Reply:
     """Log a command, wait for the loop to obey it, and answer how it ended."""
+    if "model" in call.path:
+        call.running.books.policy(call.path["model"])  # there is such a model
     id = new_id()
     frame = command_frame(id, name_of(command), msgspec.to_builtins(command), now=call.running.clock.now())
     position = await call.running.recorder.append([frame])
@@ -193,6 +210,8 @@ COMMAND_PATIENCE = 10.0
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint(method="GET", path="/v1/health", handler=_health, open=True,
              summary="Whether the server answers, and how far the loop has come."),
+    Endpoint(method="GET", path="/metrics", handler=_show_metrics,
+             summary="What the server counts, as text for Prometheus."),
     Endpoint(method="GET", path="/v1/models", handler=_list_models, summary="The names of all models."),
     Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model,
              summary="A model's versions, aliases, traffic, watches, rollout and counts."),
@@ -203,9 +222,10 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,
              summary="Predict rows with the version that each row's unit meets, and log the answers."),
     Endpoint(method="POST", path="/v1/predictions", handler=_record_predictions,
-             body=requests.PredictionsBody, summary="Log predictions that another system made."),
-    Endpoint(method="POST", path="/v1/outcomes", handler=_record_outcomes, body=requests.OutcomesBody,
-             summary="Log what happened."),
+             body=requests.PredictionsBody, stream=requests.PredictionsStream,
+             summary="Log predictions that another system made."),
+    Endpoint(method="POST", path="/v1/outcomes", handler=_record_outcomes,
+             body=requests.OutcomesBody, stream=requests.OutcomesStream, summary="Log what happened."),
     Endpoint(method="POST", path="/v1/losses", handler=_compute_losses, body=requests.LossesBody,
              summary="Compute losses of predictions and outcomes; nothing is kept."),
     Endpoint(method="PUT", path="/v1/policy", handler=_set_policy, body=requests.PolicyBody,

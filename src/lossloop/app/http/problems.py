@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -24,7 +24,7 @@ _STATUS: tuple[tuple[type[LossloopError], HTTPStatus], ...] = (
     (UnknownName, HTTPStatus.NOT_FOUND),
     (InputError, HTTPStatus.UNPROCESSABLE_ENTITY),
     (AccessError, HTTPStatus.UNAUTHORIZED),
-    (Overloaded, HTTPStatus.SERVICE_UNAVAILABLE),
+    (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
     (StateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
@@ -34,10 +34,25 @@ class Malformed(InputError):
     """A body that is not JSON at all."""
 
 
+class Unsupported(InputError):
+    """A body of a kind, or in an encoding, that the endpoint does not take."""
+
+
+class TimedOut(InputError):
+    """A body that did not come in time."""
+
+
+_SPECIAL: Mapping[type[LossloopError], HTTPStatus] = {
+    Malformed: HTTPStatus.BAD_REQUEST,
+    Unsupported: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    TimedOut: HTTPStatus.REQUEST_TIMEOUT,
+}
+
+
 def status_of(error: LossloopError) -> HTTPStatus:
     """The HTTP status that says what kind of error this is."""
-    if isinstance(error, Malformed):
-        return HTTPStatus.BAD_REQUEST
+    if type(error) in _SPECIAL:
+        return _SPECIAL[type(error)]
     if isinstance(error, UnknownName) and error.row is not None:
         return HTTPStatus.UNPROCESSABLE_ENTITY
     return next(

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Self
 
 import msgspec
+import pyarrow as pa
+from msgspec import UNSET, UnsetType
+
+from lossloop.core.errors import InputError
+from lossloop.serve.arrow import model_in, of_arrow, read_stream
+from lossloop.serve.batch import Batch, of_columns, of_rows
+from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
+
+Number = Annotated[int, msgspec.Meta(ge=-(2**31), lt=2**31)]
 
 
 class Body(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -18,20 +29,82 @@ class PredictBody(Body):
 
 
 class PredictionsBody(Body):
-    """Predictions that another system made.
+    """Predictions that another system made, as rows or as columns.
 
     Each has `version` and `y_pred` and, where wanted, `id`, `unit`, `time`, `role`, `propensity`, `features`.
     """
 
     model: str
-    predictions: list[Any]
+    predictions: list[Any] | UnsetType = UNSET
+    columns: dict[str, Any] | UnsetType = UNSET
+
+    def batch(self) -> Batch:
+        """What was sent."""
+        return _batch("predictions", self.predictions, self.columns, PREDICTION_KEYS, PREDICTION_NEEDS)
 
 
 class OutcomesBody(Body):
-    """What happened: each `id`, `y_true` and, where wanted, `time`."""
+    """What happened, as rows or as columns: each `id`, `y_true` and, where wanted, `time` and `reason`."""
 
     model: str
-    outcomes: list[Any]
+    outcomes: list[Any] | UnsetType = UNSET
+    columns: dict[str, Any] | UnsetType = UNSET
+
+    def batch(self) -> Batch:
+        """What was sent."""
+        return _batch("outcomes", self.outcomes, self.columns, OUTCOME_KEYS, OUTCOME_NEEDS)
+
+
+def _batch(
+    name: str, rows: Any, columns: Mapping[str, Any] | UnsetType, keys: Sequence[str], needs: Sequence[str]
+) -> Batch:
+    if columns is UNSET:
+        if rows is UNSET:
+            raise InputError(f"send rows under {name!r}, or lists under 'columns'", field=name)
+        return of_rows(rows, keys, needs)
+    if rows is not UNSET:
+        raise InputError(f"send either {name!r} or 'columns'", field="columns")
+    return of_columns(columns, keys, needs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stream:
+    """A batch as an Arrow stream; its model stands in the query, or in the schema's metadata."""
+
+    model: str
+    facts: pa.RecordBatch
+
+    keys: ClassVar[Sequence[str]] = ()
+    needs: ClassVar[Sequence[str]] = ()
+
+    @classmethod
+    def read(cls, data: bytes, model: str | None) -> Self:
+        """Read a body; raise InputError where it is no such stream, or names no model, or two."""
+        facts = read_stream(data)
+        named = model_in(facts)
+        if model is None and named is None:
+            raise InputError(
+                "name the model: ?model=NAME, or the key model in the schema's metadata", field="model"
+            )
+        if model is not None and named is not None and model != named:
+            raise InputError(f"the query names the model {model!r}, the schema {named!r}", field="model")
+        return cls(model=model or named or "", facts=facts)
+
+    def batch(self) -> Batch:
+        """What was sent."""
+        return of_arrow(self.facts, self.keys, self.needs)
+
+
+class PredictionsStream(Stream):
+    """Predictions that another system made."""
+
+    keys, needs = PREDICTION_KEYS, PREDICTION_NEEDS
+
+
+class OutcomesStream(Stream):
+    """What happened."""
+
+    keys, needs = OUTCOME_KEYS, OUTCOME_NEEDS
 
 
 class LossesBody(Body):
@@ -52,7 +125,7 @@ class PolicyBody(Body):
 class RolloutBody(Body):
     """A version to put on its way; `plan` overrides keys of the policy's rollout."""
 
-    version: int
+    version: Number
     plan: dict[str, Any] = {}
     reason: str = ""
 
@@ -60,7 +133,7 @@ class RolloutBody(Body):
 class PromoteBody(Body):
     """A version to give all the traffic to; none for the running rollout's challenger."""
 
-    version: int | None = None
+    version: Number | None = None
     reason: str = ""
 
 

@@ -1,0 +1,120 @@
+"""One endpoint as a bare ASGI application: token, body, handler, answer, and nothing else between."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from lossloop.app.http.bodies import Bodies, Receive, decoded, unpacked
+from lossloop.app.http.endpoints import Call, Endpoint
+from lossloop.app.http.problems import Unsupported, details, problem, status_of
+from lossloop.app.running import Running
+from lossloop.core.errors import InputError, LossloopError
+from lossloop.serve.counters import reason_of
+
+ARROW = b"application/vnd.apache.arrow.stream"
+LONGEST_WAIT = 60.0
+_WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d+(?:\.\d+)?)")
+_LATER = ((b"retry-after", b"1"),)
+
+Scope = Mapping[str, Any]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Headers = Mapping[bytes, bytes]
+
+
+class Door:
+    """Answers the requests of one endpoint.
+
+    Args:
+        endpoint: Which one.
+        running: What the server holds; asked for at each request, since routes are made before it is.
+        bodies: Reads the bodies of all endpoints.
+    """
+
+    def __init__(self, endpoint: Endpoint, running: Callable[[], Running], bodies: Bodies) -> None:
+        self._endpoint = endpoint
+        self._running = running
+        self._bodies = bodies
+        self._reader = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        running = self._running()
+        counters, path = running.service.counters, self._endpoint.path
+        try:
+            status, reply = await self._answer(running, scope, receive)
+        except LossloopError as error:
+            status, reply = int(status_of(error)), problem(error)
+            counters.add("refusals", reason=reason_of(error))
+        except Exception as error:  # noqa: BLE001 - the fault of one request is not the end of the others
+            traceback.print_exc()
+            status, reply = 500, _fault(error)
+        counters.add("requests", method=self._endpoint.method, path=path, status=str(status))
+        await respond(send, status, reply)
+
+    async def _answer(self, running: Running, scope: Scope, receive: Receive) -> tuple[int, Any]:
+        headers = dict(scope["headers"])
+        if not self._endpoint.open:
+            running.token.require(headers.get(b"authorization", b"").decode("latin-1"))
+        body = None if self._reader is None else await self._body(scope, headers, receive)
+        prefer = headers.get(b"prefer")
+        call = Call(
+            running=running,
+            path=scope.get("path_params") or {},
+            body=body,
+            wait=0.0 if prefer is None else _patience(prefer),
+        )
+        return await self._endpoint.handler(call)
+
+    async def _body(self, scope: Scope, headers: Headers, receive: Receive) -> Any:
+        raw = await self._bodies.read(receive)
+        encoding = headers.get(b"content-encoding")
+        if encoding is not None:
+            raw = unpacked(raw, encoding)
+        kind = headers.get(b"content-type", b"")
+        if kind.partition(b";")[0].strip().lower() != ARROW:
+            assert self._reader is not None
+            return decoded(self._reader, raw)
+        if self._endpoint.stream is None:
+            raise Unsupported("this endpoint takes JSON")
+        return self._endpoint.stream.read(raw, _model(scope))
+
+
+def _model(scope: Scope) -> str | None:
+    """The model that the query names."""
+    query: bytes = scope.get("query_string", b"")
+    found = parse_qs(query.decode("latin-1")).get("model", [])
+    if len(found) > 1:
+        raise InputError("name one model", field="model")
+    return found[0] if found else None
+
+
+def _patience(prefer: bytes) -> float:
+    """How long the caller asks to wait for the fold: ``Prefer: wait=10`` (RFC 7240)."""
+    match = _WAIT.search(prefer)
+    return min(float(match[1]), LONGEST_WAIT) if match else 0.0
+
+
+def _fault(error: Exception) -> dict[str, Any]:
+    words = f"the server failed at this request ({type(error).__name__}); its log says more"
+    return details(HTTPStatus.INTERNAL_SERVER_ERROR, words)
+
+
+async def respond(send: Send, status: int, reply: dict[str, Any] | str) -> None:
+    """Send an answer: JSON, or plain text."""
+    if isinstance(reply, str):
+        body, kind = reply.encode(), b"text/plain; version=0.0.4; charset=utf-8"
+    else:
+        body = msgspec.json.encode(reply)
+        kind = b"application/problem+json" if status >= 400 else b"application/json"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        headers += _LATER
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
