@@ -55,7 +55,8 @@ def killed(process: subprocess.Popen[str], after: int) -> list[str]:
     assert process.stdout is not None
     said = [process.stdout.readline().strip() for _ in range(after)]
     process.send_signal(signal.SIGKILL)
-    rest = process.communicate(timeout=PATIENCE)[0]
+    rest = process.stdout.read()
+    process.wait(PATIENCE)
     return said + [line for line in rest.split("\n")[:-1] if line]  # a line cut off was not said
 
 
