@@ -91,9 +91,9 @@ def _features(asked: pa.Table) -> dict[str, pa.ChunkedArray]:
     if "features" in asked.column_names and pa.types.is_string(asked["features"].type):
         texts: list[str | None] = asked["features"].to_pylist()
         read: Any = pa.array([None if text is None else msgspec.json.decode(text) for text in texts])
-        for index, field in enumerate(read.type if pa.types.is_struct(read.type) else ()):
-            column = pa.chunked_array([read.field(index)])
-            found[field.name] = _either(found.get(field.name), column)
+        if pa.types.is_struct(read.type):
+            for name, column in zip(read.type.names, read.flatten(), strict=True):
+                found[name] = _either(found.get(name), pa.chunked_array([column]))
     return found
 
 
