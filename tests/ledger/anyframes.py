@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lossloop.ledger.base import Entry
 from lossloop.ledger.frames import Damage, Frame, Kind
 from lossloop.ledger.sameness import same_batches
 from lossloop.ledger.segments import SegmentLog
-from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 
 IDS = st.lists(st.text(max_size=6), max_size=5)
 TIMES = st.integers(-5, 60)
@@ -56,9 +56,10 @@ def hard_frame(names: Sequence[str], kind: Kind, time: int, metadata: dict[str, 
 
 
 def _predictions(ids: list[str], time: int, model: str, kind: str) -> Frame:
+    struct = pa.array([{"x": 0.5, "c": "ü"}] * len(ids), pa.struct({"x": pa.float64(), "c": pa.string()}))
     rows: dict[str, Any] = {
         "none": {},
-        "struct": {"features": features([{"x": 0.5, "c": "ü"}] * len(ids) or [{"x": 0.5, "c": ""}]).slice(0, len(ids))},
+        "struct": {"features": struct},
         "json": {"features": pa.array(['{"x": 1}'] * len(ids), pa.string())},
         "vector": {"y_pred": [[0.25, 0.75]] * len(ids)},
     }  # fmt: skip
@@ -120,6 +121,3 @@ def assert_same(found: Sequence[Entry], wanted: Sequence[Entry]) -> None:
             continue
         assert (one.frame.kind, one.frame.time) == (other.frame.kind, other.frame.time)
         assert same_batches(one.frame.batch, other.frame.batch), f"{one.frame.batch} for {other.frame.batch}"
-
-
-Numbered = Callable[[int], Frame]

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import StateError, TooLarge
-from lossloop.ledger import frames, segments
+from lossloop.core.ids import uuid7
+from lossloop.ledger import frames, listing, segments
 from lossloop.ledger.base import Entry, Offsets, Position
 from lossloop.ledger.frames import HEADER_SIZE, Damage, Frame, encode, seed_of
+from lossloop.ledger.opened import OpenSegment
 from lossloop.ledger.segments import SUFFIX, SegmentLog, SegmentReader
+from tests.house.repository import ROOT
 from tests.ledger.samples import numbers, prediction_frame, tick_frame
 
 
@@ -268,3 +275,171 @@ def test_a_failed_sync_acknowledges_nothing_and_leaves_that_file(
     writer.close()
     assert position.segment != first
     assert sorted(read_numbers(log)) == [1, 3]
+
+
+# Rolling, locks, and what a poll costs.
+
+
+def test_a_segment_that_is_large_is_finished_and_another_begun(log: SegmentLog) -> None:
+    small = SegmentLog(log.directory, roll_at=600)
+    writer = small.writer()
+    made = [writer.append([tick_frame(number)]).segment for number in range(8)]
+    writer.close()
+    assert len(set(made)) >= 3
+    assert made == sorted(made), "a later segment's name sorts before an earlier one's"
+    assert read_numbers(log) == list(range(8))
+    assert [finished(log, name) for name in sorted(set(made))] == [True] * len(set(made))
+
+
+def test_a_segment_that_is_old_is_finished_too(log: SegmentLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service with few requests must not keep a segment open for years: it could never be sealed."""
+    monkeypatch.setattr(segments, "ROLL_AFTER", 0.0)
+    writer = log.writer()
+    made = {writer.append([tick_frame(number)]).segment for number in range(3)}
+    writer.close()
+    assert len(made) == 3
+
+
+def test_the_order_holds_across_a_roll_also_where_a_frame_comes_too_late(log: SegmentLog) -> None:
+    """Requests are appended in another order than they came in; a later reading must not swap them."""
+    writer = SegmentLog(log.directory, roll_at=1).writer()
+    for time in (50, 49, 60, 10):
+        writer.append([tick_frame(time)])
+    writer.close()
+    found = everything(log)
+    assert [entry.position.segment for entry in found] == sorted(entry.position.segment for entry in found)
+    assert numbers([entry.frame for entry in found]) == [50, 50, 60, 60]
+
+
+def test_names_sort_by_their_beginning_also_when_the_clock_is_set_back(
+    log: SegmentLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = iter([50, 49, 1, 1])
+    monkeypatch.setattr(segments, "new_id", lambda: str(uuid7(now_ms=next(hours) * 3_600_000)))
+    writer = SegmentLog(log.directory, roll_at=1).writer()
+    made = [writer.append([tick_frame(number)]).segment for number in range(4)]
+    writer.close()
+    assert made == sorted(made)
+    assert len(set(made)) == 4
+
+
+def test_an_append_after_closing_begins_another_segment(log: SegmentLog) -> None:
+    writer = log.writer()
+    first = writer.append([tick_frame(1)])
+    writer.close()
+    second = writer.append([tick_frame(2)])
+    writer.close()
+    assert first.segment != second.segment
+    assert read_numbers(log) == [1, 2]
+
+
+def test_an_append_of_nothing_makes_no_file(log: SegmentLog) -> None:
+    writer = log.writer()
+    writer.append([])
+    writer.close()
+    assert not files(log)
+
+
+def finished(log: SegmentLog, name: str) -> bool:
+    segment = OpenSegment(log.directory, name)
+    try:
+        return segment.finished()
+    finally:
+        segment.close()
+
+
+def test_a_segment_is_finished_when_its_writer_closed_it(log: SegmentLog) -> None:
+    writer = log.writer()
+    name = writer.append([tick_frame(1)]).segment
+    assert not finished(log, name)
+    writer.close()
+    assert finished(log, name)
+
+
+def test_a_segment_is_finished_when_its_writer_was_killed(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.ledger.writing", str(tmp_path), "for-ever"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        (file,) = tmp_path.glob(f"*{SUFFIX}")
+        assert not finished(SegmentLog(tmp_path), file.name)
+        child.kill()
+    assert finished(SegmentLog(tmp_path), file.name)
+
+
+def test_whoever_asks_does_not_stop_a_writer(log: SegmentLog) -> None:
+    writer = log.writer()
+    name = writer.append([tick_frame(1)]).segment
+    asking = [OpenSegment(log.directory, name) for _ in range(3)]
+    assert not any(segment.finished() for segment in asking)
+    writer.append([tick_frame(2)])
+    for segment in asking:
+        segment.close()
+        segment.close()
+    writer.close()
+    assert read_numbers(log) == [1, 2]
+
+
+class Counting:
+    """Counts what a reader asks the operating system."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        for name in ("pread", "fstat", "open", "scandir"):
+            monkeypatch.setattr(os, name, self.counted(name, getattr(os, name)))
+
+    def counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **more: Any) -> Any:
+            self.calls.append(name)
+            return real(*arguments, **more)
+
+        return call
+
+
+def test_finished_segments_that_were_read_cost_a_poll_nothing(
+    log: SegmentLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SETTLED", 0)
+    for number in range(50):
+        put(log, number)
+    living = log.writer()
+    living.append([tick_frame(50)])
+    reader, offsets = log.reader(), dict[str, int]()
+    while entries := list(reader.read(offsets)):
+        offsets |= {entry.position.segment: entry.position.offset for entry in entries}
+    assert len(offsets) == 51
+    reader.behind(offsets)
+    counting = Counting(monkeypatch)
+    for _ in range(10):
+        assert not reader.behind(offsets)
+        assert not list(reader.read(offsets))
+    assert set(counting.calls) == {"fstat"}, "a poll listed the directory, or looked into a segment"
+    assert len(counting.calls) <= 60, "a poll looked at segments that are finished"
+    living.append([tick_frame(51)])
+    assert numbers([entry.frame for entry in reader.read(offsets)]) == [51]
+    living.close()
+    reader.close()
+
+
+def test_a_read_takes_no_more_segments_than_it_needs(log: SegmentLog) -> None:
+    """A log of a thousand segments that is folded anew must not be in memory at once."""
+    for first in range(0, 400, 10):
+        put(log, *range(first, first + 10))
+    size = max(file.stat().st_size for file in files(log))
+    reader, offsets, seen = log.reader(), dict[str, int](), list[int]()
+    while entries := list(reader.read(offsets, most=size)):
+        assert len(entries) <= 10 * (segments.SEGMENTS_AT_ONCE + 1)
+        offsets |= {entry.position.segment: entry.position.offset for entry in entries}
+        seen += numbers([entry.frame for entry in entries])
+    reader.close()
+    assert seen == list(range(400))
+
+
+def test_segments_that_were_read_and_are_gone_are_named(log: SegmentLog) -> None:
+    kept, lost = put(log, 1), put(log, 2)
+    reader = log.reader()
+    offsets = {kept.name: kept.stat().st_size, lost.name: lost.stat().st_size, "never.seg": 0}
+    assert reader.lacking(offsets) == []
+    lost.unlink()
+    assert log.reader().lacking(offsets) == [lost.name]
+    reader.close()

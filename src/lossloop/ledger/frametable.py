@@ -116,6 +116,7 @@ def opened(path: Path) -> pq.ParquetFile:
         FileNotFoundError: There is none.
         pa.ArrowException: It is no Parquet file, or its end is damaged.
     """
+    path.stat()  # an error of Arrow's own does not say which file it misses
     return pq.ParquetFile(path, page_checksum_verification=True)
 
 

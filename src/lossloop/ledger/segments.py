@@ -23,6 +23,8 @@ from lossloop.ledger.opened import READ_AT_ONCE, SUFFIX, OpenSegment
 from lossloop.ledger.opened import sync as _sync
 from lossloop.ledger.sealed import SealedSegment
 
+__all__ = ["READ_AT_ONCE", "SUFFIX", "SegmentLog", "SegmentReader", "SegmentWriter"]
+
 MOST_OPEN = 128
 """Segments that a reader keeps open: a directory may hold more of them than a process may open files."""
 ROLL_AT = 64 * 1024 * 1024
