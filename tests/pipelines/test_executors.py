@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from lossloop.app.recompute import Question, recompute
+from lossloop.app.recompute.history import PIECE_ROWS
 from lossloop.core.errors import InputError, MissingExtra, UnknownName
 from lossloop.pipelines.executors import (
     DaskExecutor,
@@ -24,6 +27,8 @@ from lossloop.pipelines.executors import (
     open_executor,
 )
 from lossloop.pipelines.executors.checks import CHECKS, check_closing
+from tests.app.desk import MODEL
+from tests.app.past import Past, labels, rows
 from tests.pipelines.clusters import dask_cluster, listening, ray_cluster
 
 PATIENCE = 60.0
@@ -40,9 +45,32 @@ def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
             yield found
 
 
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Past:
+    """A million predictions of two versions in two roles over five days; outcomes come in any order."""
+    count, draw = 2 * PIECE_ROWS + 77_777, np.random.default_rng(11)
+    past = Past.at(tmp_path_factory.mktemp("history") / "s")
+    past.predicted(
+        rows(draw.random(count), version=draw.integers(1, 3, count), role=draw.integers(0, 2, count),
+             day=np.arange(count) * 5 // count), range(131_072, count, 131_072),
+    )  # fmt: skip
+    seqs = draw.permutation(count)[: count * 9 // 10] + 1
+    return past.told(labels(seqs, draw.integers(0, 2, len(seqs))), [500_000])
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_an_executor_keeps_the_contract(executor: Executor, check: Callable[[Executor], None]) -> None:
     check(executor)
+
+
+def test_a_loss_over_history_has_the_same_bits(executor: Executor, history: Past) -> None:
+    """Three pieces in chunks that cross their borders; other executors are compared with the embedded one."""
+    question = Question(model=MODEL, loss="log_loss(cap=5)", by=("version", "role", "block"))
+    with EmbeddedExecutor(workers=1) as plain:
+        expected = recompute(history.home, question, plain)
+    found = recompute(history.home, question, executor)
+    assert len(found.figures) == 20
+    assert {**found.plain(), "seconds": None} == {**expected.plain(), "seconds": None}
 
 
 def test_nothing_that_was_started_listens_beyond_this_machine(executor: Executor) -> None:
