@@ -130,9 +130,9 @@ def test_a_canary_refuses_a_loss_that_cannot_be_weighed(tmp_path: Path) -> None:
 
 def test_a_directory_and_a_pipe_among_the_segments_stop_nobody(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "state")
-    (desk.home.log.directory / "directory.seg").mkdir()
-    (desk.home.log.directory / "nowhere.seg").symlink_to(tmp_path / "nowhere")
-    os.mkfifo(desk.home.log.directory / "pipe.seg")
+    (desk.home.segments.directory / "directory.seg").mkdir()
+    (desk.home.segments.directory / "nowhere.seg").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(desk.home.segments.directory / "pipe.seg")
     desk.predict(1, [0.1])
     with desk.books() as books:
         assert books.counts(MODEL).predictions == 1

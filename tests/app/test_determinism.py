@@ -114,7 +114,7 @@ class Folded:
 
 def fold(home: Home, *, log: SegmentLog | None = None, fail_at: int | None = None) -> None:
     """Fold all there is, as an applier does; cut off at a frame, or by the log's reader."""
-    state = home.state(read_only=False)
+    state = home.writable_state()
     applier = Applier(log or home.log, state, Folded(Loop(state, home.settings()), fail_at), SystemClock())
     try:
         while applier.step():
@@ -209,7 +209,7 @@ def _cut_off(home: Home, way: str, frames: int) -> None:
         fold(home)
     elif frames and way == "commit":
         with pytest.raises(CutOff):
-            fold(home, log=CutLog(home.log.directory))
+            fold(home, log=CutLog(home.segments.directory))
     elif frames:
         with pytest.raises(CutOff):
             fold(home, fail_at=1 + frames // 2)
@@ -230,7 +230,7 @@ def test_decisions_are_in_the_log_before_the_state_that_they_belong_to(tmp_path_
     home = new(tmp_path_factory)
     home.log.writer().append(facts())
     with pytest.raises(CutOff):
-        fold(home, log=CutLog(home.log.directory))
+        fold(home, log=CutLog(home.segments.directory))
     assert Desk(home=home).decisions() == []
     logged = _logged(home)
     fold(home)

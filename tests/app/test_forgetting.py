@@ -44,9 +44,9 @@ def keys(desk: Desk) -> Keys:
 
 def erase(desk: Desk, unit: str) -> int:
     state = desk.home.state()
-    gone = erasing.erase(desk.home.log.directory, unit, summarise=Summariser(state, keys(desk)))
+    gone = erasing.erase(desk.home.segments.directory, unit, summarise=Summariser(state, keys(desk)))
     state.close()
-    writing = desk.home.state(read_only=False)
+    writing = desk.home.writable_state()
     with writing.transaction():
         join = Join(writing, MODEL, keys(desk))
         erased = join.erase_ids(sorted(gone[MODEL].ids)) if MODEL in gone else 0
@@ -102,9 +102,9 @@ def test_what_expired_goes_on_counting_in_a_state_made_anew(tmp_path: Path) -> N
     desk = storied(tmp_path, watches={"worse": WATCH})
     before = figures(desk)
     state = desk.home.state()
-    seal(desk.home.log.directory, state.offsets())
+    seal(desk.home.segments.directory, state.offsets())
     pruned = retention.prune(
-        desk.home.log.directory, MODEL, larger_than=0, summarise=Summariser(state, keys(desk))
+        desk.home.segments.directory, MODEL, larger_than=0, summarise=Summariser(state, keys(desk))
     )
     state.close()
     assert pruned.predictions == 12

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lossloop.app.commands import Promote
-from lossloop.app.fold import Folding
+from lossloop.app.fold import Folding, fold_until
 from lossloop.app.home import init
 from lossloop.app.loop import Loop
 from lossloop.app.reading import overview, prediction, status
@@ -186,14 +186,14 @@ def test_silence_matures_predictions_too(tmp_path: Path) -> None:
         clock.advance_to(found or 0)
         return found is None
 
-    folding.run(stop)
+    fold_until(folding, stop)
     folding.close()
     assert [point.labelled for point in desk.points("cost")] == [2]
 
 
 def test_nothing_is_written_while_nothing_is_due(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "s", settings={"clock": "receipt"}, watches=GUARD)
-    size = sum(path.stat().st_size for path in desk.home.log.directory.iterdir())
+    size = sum(path.stat().st_size for path in desk.home.segments.directory.iterdir())
     clock = ManualClock(START * 2)
     folding = Folding(desk.home, clock)
     turns = iter(range(20))
@@ -202,27 +202,27 @@ def test_nothing_is_written_while_nothing_is_due(tmp_path: Path) -> None:
         clock.advance_to(clock.now() + SECOND)
         return next(turns, None) is None
 
-    folding.run(stop)
+    fold_until(folding, stop)
     folding.close()
-    assert sum(path.stat().st_size for path in desk.home.log.directory.iterdir()) == size
+    assert sum(path.stat().st_size for path in desk.home.segments.directory.iterdir()) == size
 
 
 def test_what_is_due_is_known_without_folding(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "s", versions=2, watches=GUARD, rollout={
         "promote_if_within": 0.1, "roll_back_if_worse_by": 0.1, "step_for": "1d", "steps": ["10%", "20%"],
     })  # fmt: skip
-    state = desk.home.state(read_only=False)
+    state = desk.home.writable_state()
     loop = Loop(state, desk.home.settings())
     assert not loop.something_is_due(moment(9999))
     state.close()
     desk.predict(1, [0.1], propensity=0.9)
-    state = desk.home.state(read_only=False)
+    state = desk.home.writable_state()
     loop = Loop(state, desk.home.settings())
     assert [loop.something_is_due(moment(hour)) for hour in (29.9, 30)] == [False, True]
     state.close()
     desk.rollout(2)
     desk.arms(2, 0.1, 0.1, share=0.1, rows=9)
-    state = desk.home.state(read_only=False)
+    state = desk.home.writable_state()
     loop = Loop(state, desk.home.settings())
     assert loop.something_is_due(moment(26)), "a step has had its time"
     state.close()

@@ -22,7 +22,7 @@ def aged(path: Path) -> Desk:
     """A directory as release 0.1 left it: format 1, and a state that this release does not read."""
     desk = storied(path)
     forget(desk)
-    database = sqlite3.connect(desk.home.database)
+    database = sqlite3.connect(desk.home.state_file)
     database.executescript("PRAGMA user_version = 1; CREATE TABLE predictions (id TEXT);")
     database.close()
     (desk.home.path / "format").write_text("1\n")

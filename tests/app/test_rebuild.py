@@ -48,7 +48,7 @@ def test_a_deleted_state_is_folded_again_to_the_same_decisions(tmp_path: Path) -
 def test_a_worker_waits_until_the_log_has_told_what_was_done(tmp_path: Path) -> None:
     desk = storied(tmp_path)
     forget(desk)
-    desk.home.state(read_only=False).close()
+    desk.home.writable_state().close()
     worker = Worker(desk.home)
     assert not worker.step()
     desk.fold()

@@ -71,7 +71,7 @@ def test_a_logged_decision_with_other_content_is_named(tmp_path: Path) -> None:
     log.close()
     decided = next(entry.frame for entry in entries if entry.frame.kind is Kind.DECISION)  # type: ignore[union-attr]
     (first, *_) = decided.batch.column("id").to_pylist()  # type: ignore[union-attr]
-    for path in desk.home.log.directory.iterdir():
+    for path in desk.home.segments.directory.iterdir():
         path.rename(path.with_suffix(".gone"))
     writer = desk.home.log.writer()
     for entry in entries:

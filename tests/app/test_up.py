@@ -179,7 +179,7 @@ def counted(server: Server, model: str) -> int:
 def test_a_server_that_cannot_write_acknowledges_nothing_that_it_lost(own: Server) -> None:
     model = own.model()
     (worker,) = children(own.up.pids()["server"])
-    most = max(path.stat().st_size for path in own.home.log.directory.iterdir()) + 20_000
+    most = max(path.stat().st_size for path in own.home.segments.directory.iterdir()) + 20_000
     unlimited = resource.prlimit(worker, resource.RLIMIT_FSIZE)
     resource.prlimit(worker, resource.RLIMIT_FSIZE, (most, unlimited[1]))
     taken: list[str] = []

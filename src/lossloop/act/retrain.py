@@ -74,16 +74,26 @@ class Order(Record, frozen=True):
     at: Micros
     age: Micros
     loss: str
+    rows: str = ""
+    """A file of the rows to train on; left out, the child reads them from the state directory."""
 
 
-def retrain(order: Order) -> Manifest:
+def retrain(order: Order, rows: pa.Table | None = None) -> Manifest:
     """Run a target in a child process and return the manifest of what it made.
+
+    Args:
+        order: What to make.
+        rows: What to train on, where the child cannot read it.
 
     Raises:
         LossloopError: It failed; the message holds the end of what it wrote.
     """
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "manifest.json"
+        if rows is not None:
+            order = msgspec.structs.replace(order, rows=str(Path(folder) / "rows.arrow"))
+            with pa.ipc.new_file(order.rows, rows.schema) as writer:
+                writer.write_table(rows)
         # Unbuffered: its last words are those that it said last.
         command = [sys.executable, "-u", "-m", "lossloop.act.child", str(out), str(os.getpid())]
         try:
@@ -129,14 +139,7 @@ def _keep_end(stream: IO[bytes], words: bytearray) -> None:
 
 def make(order: Order) -> Manifest:
     """Call the target and store its artifact; this runs in the child."""
-    state = State(Path(order.state) / "state.db", read_only=True)
-    reader = SegmentLog(Path(order.state) / "log").reader()
-    try:
-        keys = Keys(read_settings(Path(order.state) / "settings.yaml").secret)
-        rows = labelled(reader, state, keys, order.model, until=order.at, age=order.age)
-    finally:
-        reader.close()
-        state.close()
+    rows = _read(order.rows) if order.rows else _labelled(order)
     data = TrainingData(model=order.model, at=order.at, loss=order.loss, rows=rows)
     trained = _target(order.target)(data)
     if not isinstance(trained, Trained):
@@ -146,6 +149,22 @@ def make(order: Order) -> Manifest:
         runtime=trained.runtime, artifact=artifact, features=trained.features, reference=trained.reference,
         lineage={"target": order.target, "rows": len(rows), "at": order.at, **trained.lineage},
     )  # fmt: skip
+
+
+def _read(path: str) -> pa.Table:
+    with pa.memory_map(path) as file, pa.ipc.open_file(file) as reader:
+        return reader.read_all()
+
+
+def _labelled(order: Order) -> pa.Table:
+    state = State(Path(order.state) / "state.db", read_only=True)
+    reader = SegmentLog(Path(order.state) / "log").reader()
+    try:
+        keys = Keys(read_settings(Path(order.state) / "settings.yaml").secret)
+        return labelled(reader, state, keys, order.model, until=order.at, age=order.age)
+    finally:
+        reader.close()
+        state.close()
 
 
 def _target(text: str) -> Any:

@@ -33,6 +33,11 @@ class Settings(Record, frozen=True):
     clock: str = "receipt"
     """``receipt``: time is when facts arrive. ``event``: a replay, time is what the events say."""
 
+    label_folders: dict[str, str] = {}
+    """Model to a folder of label files that are taken as they come; relative to the state directory."""
+    store: str = ""
+    """Where log and state lie: ``postgresql://...``, ``env:NAME`` of a variable that says so; empty: files."""
+
     @property
     def secret(self) -> bytes:
         """What ids are hashed with; made of the salt, which nobody who sends ids knows."""

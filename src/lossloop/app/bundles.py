@@ -47,7 +47,7 @@ def export(
     """
     target = target.absolute()
     moment = (clock or SystemClock()).now()
-    log = home.check().log.directory
+    log = home.check().segments.directory
     with durable.maintained(manifests.sealed_directory(log)):
         pieces = [*cut(log, moment), *map(whole, _others(home))]
         sources = [
@@ -62,7 +62,7 @@ def export(
 
 def size(home: Home) -> int:
     """Bytes that an export reads, about."""
-    places = (home.log.directory, home.artifacts.directory)
+    places = (home.segments.directory, home.artifacts.directory)
     return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
 
 

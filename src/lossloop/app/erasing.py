@@ -90,7 +90,7 @@ def survey(
     Raises:
         UnknownName: The log has no such model.
     """
-    log = home.log.directory
+    log = home.segments.directory
     found = held(log, unit, None if model is None else [model], tell=tell)
     known = {table.model for manifest in manifests.manifests(log) for table in manifest.tables} - {""}
     if model is not None and model not in known:
@@ -109,8 +109,8 @@ def erase_unit(home: Home, unit: str, model: str | None = None, *, more: Sequenc
 
     An entry in the audit log says what was done, with a keyed hash in place of the unit.
     """
-    log, models = home.log.directory, None if model is None else [model]
-    state, keys = home.state(read_only=False), Keys(home.settings().secret)
+    log, models = home.segments.directory, None if model is None else [model]
+    state, keys = home.writable_state(), Keys(home.settings().secret)
     try:
         # What is to go is noted first: once the log has it no more, nothing else tells which rows it was.
         _note(state, held(log, unit, models))

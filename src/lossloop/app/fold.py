@@ -1,4 +1,4 @@
-"""The applier wired to the loop: a process that folds, or a few folds by whoever holds the lock."""
+"""The applier wired to the loop: a process that folds, or a few folds by whoever holds the right to."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from lossloop.act.settings import Settings
 from lossloop.app.home import Home
 from lossloop.app.loop import Loop
 from lossloop.core.clock import SECOND, Clock, SystemClock
 from lossloop.ledger.applier import Applier, ApplierLock
+from lossloop.ledger.base import Log
 from lossloop.ledger.facts import tick
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.store import Store
+
+if TYPE_CHECKING:
+    from lossloop.ledger.postgres.crew import Share
 
 BUSY_PAUSE, IDLE_PAUSE = 0.0005, 0.01
 TICK_EVERY = SECOND
@@ -23,19 +31,15 @@ PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
 
 
-class Folding:
-    """A loop and its applier over one directory; holds the lock until closed."""
+class Folder:
+    """A loop and its applier over one log and one store."""
 
-    def __init__(self, home: Home, clock: Clock | None = None) -> None:
-        self._lock = ApplierLock(home.lock)
-        with contextlib.suppress(OSError):  # a full disk: who folds is not known then, that is all
-            home.lock.write_text(str(os.getpid()))
-        self._state = home.state(read_only=False)
-        self._clock = clock or SystemClock()
-        settings = home.settings()
-        self._loop = Loop(self._state, settings)
-        self._applier = Applier(home.log, self._state, self, self._clock)
+    def __init__(self, log: Log, store: Store, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
+        self._loop = Loop(store, settings)
+        self._applier = Applier(log, store, self, clock)
         self._ticks = settings.clock == "receipt"
+        self._last_tick = clock.now()
 
     def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
         made = self._loop.fold(frame, segment=segment, start=start)
@@ -44,40 +48,107 @@ class Folding:
     def flush(self) -> None:
         self._loop.flush()
 
+    def step(self) -> int:
+        """Fold what is new and commit it; return how many frames that was.
+
+        In live use silence matures predictions too: where nothing is new, a tick a second.
+        """
+        return self.catch_up() or self._tick()
+
+    def catch_up(self) -> int:
+        """Fold what is new and commit it, without a tick; return how many frames that was."""
+        return self._applier.step()
+
+    def _tick(self) -> int:
+        now = self._clock.now()
+        if not self._ticks or now - self._last_tick < TICK_EVERY:
+            return 0
+        self._last_tick = now
+        if not self._loop.something_is_due(now):
+            return 0
+        self.append(tick(now, now=now))
+        return self.catch_up()
+
     def append(self, frame: Frame) -> None:
         """Add a fact of the applier's own, such as a tick."""
         self._applier.append(frame)
 
+    def close(self) -> None:
+        self._applier.close()
+
+
+class Steps(Protocol):
+    """What folds all that this process may fold."""
+
+    def step(self) -> int:
+        """Fold what is new and commit it; return how many frames that was."""
+        ...
+
+    def close(self) -> None:
+        """Give the right to fold back."""
+        ...
+
+
+class Folding:
+    """The fold of a directory whose log and state are files; holds the lock until closed."""
+
+    def __init__(self, home: Home, clock: Clock | None = None) -> None:
+        self._lock = ApplierLock(home.lock)
+        _sign(home)
+        self._state = home.writable_state()
+        self._folder = Folder(home.log, self._state, home.settings(), clock or SystemClock())
+
+    def step(self) -> int:
+        return self._folder.step()
+
+    def append(self, frame: Frame) -> None:
+        """Add a fact of the applier's own, such as a tick."""
+        self._folder.append(frame)
+
     def drain(self) -> int:
         """Fold all there is; return how many frames that was."""
         folded = 0
-        while step := self._applier.step():
+        while step := self._folder.catch_up():
             folded += step
         return folded
 
-    def run(self, stop: Callable[[], bool]) -> None:
-        """Fold until asked to stop. In live use silence matures predictions too: a tick a second."""
-        quiet_since = time.monotonic()
-        last_tick = self._clock.now()
-        while not stop():
-            if self._applier.step():
-                quiet_since = time.monotonic()
-                continue
-            if self._ticks and self._clock.now() - last_tick >= TICK_EVERY:
-                last_tick = self._clock.now()
-                if self._loop.something_is_due(last_tick):
-                    self.append(tick(last_tick, now=last_tick))
-                    continue
-            time.sleep(BUSY_PAUSE if time.monotonic() - quiet_since < 1 else IDLE_PAUSE)
-
     def close(self) -> None:
-        self._applier.close()
+        self._folder.close()
         self._state.close()
         self._lock.release()
 
 
+def folding_in(database: Database, home: Home, clock: Clock | None = None) -> Steps:
+    """The fold of the partitions of a database that fall to this process."""
+    from lossloop.ledger.postgres.crew import Crew
+
+    settings = home.settings()
+
+    def begin(share: Share) -> Folder:
+        return Folder(share.log, share.store, settings, clock or SystemClock())
+
+    _sign(home)
+    return Crew(database, begin)
+
+
+def fold_until(folding: Steps, stop: Callable[[], bool]) -> None:
+    """Fold until asked to stop."""
+    quiet_since = time.monotonic()
+    while not stop():
+        if folding.step():
+            quiet_since = time.monotonic()
+            continue
+        time.sleep(BUSY_PAUSE if time.monotonic() - quiet_since < 1 else IDLE_PAUSE)
+
+
+def _sign(home: Home) -> None:
+    """Say which process folds here."""
+    with contextlib.suppress(OSError):  # a full disk: who folds is not known then, that is all
+        home.lock.write_text(str(os.getpid()))
+
+
 def folds(home: Home) -> int | None:
-    """The process that last took the right to fold; None before any."""
+    """The process on this machine that last took the right to fold; None before any."""
     try:
         return int(home.lock.read_text())
     except (OSError, ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from lossloop.ledger.base import Position
-from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
 
 WAITED_FOR, UNHURRIED = 0.0005, 0.02
@@ -15,7 +15,7 @@ WAITED_FOR, UNHURRIED = 0.0005, 0.02
 class Follower:
     """Looks whether the state has changed; loads new versions aside, then swaps the traffic at once."""
 
-    def __init__(self, state: State, fleet: Fleet) -> None:
+    def __init__(self, state: Store, fleet: Fleet) -> None:
         self._state = state
         self._fleet = fleet
         self._waiting: list[tuple[Position, asyncio.Future[None]]] = []

@@ -6,22 +6,34 @@ STATE/
   token           the token's text, for the owner's tools; token.sha256 for the server
   log/            the facts: one segment file per writer
   artifacts/      files named by their digest
+  imports/        how far each source was imported, and its rejected rows
   state.db        derived from the log; delete it and it is folded again
   applier.lock    held by the one process that writes state.db
+
+Where the settings name a database as the store, log and derived state lie there, and the directory holds the
+rest.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from lossloop.access import TokenBook
 from lossloop.act.settings import Settings, read_settings
 from lossloop.core.errors import NewerFormat, StateError
+from lossloop.ledger.base import Log
+from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.segments import SegmentLog
 from lossloop.ledger.state import FORMAT, State
+from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts
+
+STORE = "LOSSLOOP_STORE"
+"""The variable that names a database, in place of the settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +42,31 @@ class Home:
 
     path: Path
 
+    @cached_property
+    def database(self) -> Database | None:
+        """The database that holds log and derived state; None where they are files here."""
+        address = os.environ.get(STORE) or self.settings().store
+        if address.startswith("env:"):
+            address = os.environ.get(address.removeprefix("env:"), "")
+            if not address:
+                raise StateError(f"settings.yaml takes the store from a variable that is not set: {STORE}")
+        return Database(url=address) if address else None
+
     @property
-    def log(self) -> SegmentLog:
+    def log(self) -> Log:
+        if self.database is not None:
+            from lossloop.ledger.postgres.log import PostgresLog
+
+            return PostgresLog(self.database)
+        return self.segments
+
+    @property
+    def segments(self) -> SegmentLog:
+        """The log as files; StateError where it lies in a database."""
+        if self.database is not None:
+            raise StateError(
+                f"the log of {self.path} lies in {self.database}; this works on a log of files only"
+            )
         return SegmentLog(self.path / "log")
 
     @property
@@ -47,16 +82,30 @@ class Home:
         return self.path / "applier.lock"
 
     @property
-    def database(self) -> Path:
+    def state_file(self) -> Path:
         return self.path / "state.db"
+
+    def is_folded(self) -> bool:
+        """Whether there is derived state to read."""
+        return self.database is not None or self.state_file.exists()
 
     def settings(self) -> Settings:
         """What the admin allows."""
         return read_settings(self.path / "settings.yaml")
 
-    def state(self, *, read_only: bool = True) -> State:
-        """The derived state; only the holder of the lock opens it for writing."""
-        return State(self.database, read_only=read_only)
+    def state(self) -> Store:
+        """The derived state, to be read."""
+        if self.database is not None:
+            from lossloop.ledger.postgres.view import PostgresView
+
+            return PostgresView(self.database)
+        return State(self.state_file, read_only=True)
+
+    def writable_state(self) -> State:
+        """The derived state of a directory without a database; for the holder of the lock."""
+        if self.database is not None:
+            raise StateError(f"the state of {self.path} lies in {self.database}; its appliers write it")
+        return State(self.state_file)
 
     def check(self) -> Home:
         """This directory, if it can be used by this release.
@@ -111,7 +160,12 @@ def init(path: Path, settings: Settings | None = None) -> Home:
     home = Home(path=path)
     (path / "settings.yaml").write_text(_settings_text(settings or Settings()))
     home.tokens.make()
-    State(home.database).close()
+    if home.database is None:
+        State(home.state_file).close()
+    else:
+        from lossloop.ledger.postgres.setup import init_store
+
+        init_store(home.database)
     # The format comes last: a directory whose making was cut short is not taken for a whole one.
     home.set_format()
     return home
@@ -122,6 +176,7 @@ def _settings_text(settings: Settings) -> str:
     lines = [
         "# What a policy may name. Only an admin edits this file; restart `lossloop up` after a change.",
         f"clock: {settings.clock}",
+        f'store: "{settings.store}"  # postgresql://..., or env:NAME; empty: files in this directory',
         f'salt: "{salt}"',
         "retrain:"
         if settings.retrain
@@ -129,5 +184,7 @@ def _settings_text(settings: Settings) -> str:
         *(f'  "{name}": "{target}"' for name, target in settings.retrain.items()),
         "notify:" if settings.notify else "notify: {}",
         *(f'  "{name}": "{address}"' for name, address in settings.notify.items()),
+        "label_folders:" if settings.label_folders else "label_folders: {}",
+        *(f'  "{model}": "{path}"' for model, path in settings.label_folders.items()),
     ]
     return "\n".join(lines) + "\n"

@@ -16,14 +16,15 @@ from lossloop.act.settings import Settings, check_targets
 from lossloop.act.yaml import load
 from lossloop.app.books import Books
 from lossloop.app.commands import Command, Register, Result, SetPolicy, check_watches, name_of
-from lossloop.app.fold import Folding
+from lossloop.app.fold import Folding, folding_in
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, StateError
 from lossloop.core.ids import new_id
 from lossloop.ledger.facts import command as command_frame
-from lossloop.ledger.state import State
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.store import Store
 from lossloop.registry import CHAMPION, Manifest, versions
 from lossloop.serve.runtimes import EXTERNAL, check_name
 from lossloop.serve.runtimes import load as load_runtime
@@ -45,7 +46,7 @@ def obey(home: Home, command: Command, clock: Clock | None = None) -> Result:
     )
     writer.close()
     deadline = time.monotonic() + PATIENCE
-    if not home.database.exists():
+    if not home.is_folded():
         fold_here(home)
     state = home.state()
     try:
@@ -65,6 +66,9 @@ def obey(home: Home, command: Command, clock: Clock | None = None) -> Result:
 
 def fold_here(home: Home) -> None:
     """Fold, if nobody else does."""
+    if home.database is not None:
+        _fold_in(home.database, home)
+        return
     with contextlib.suppress(InUse):
         folding = Folding(home)
         try:
@@ -75,6 +79,21 @@ def fold_here(home: Home) -> None:
     time.sleep(0.005)
 
 
+def _fold_in(database: Database, home: Home) -> None:
+    """Fold the partitions of a database until nothing is left, unless an applier has leases of them."""
+    from lossloop.ledger.postgres.leases import holders
+
+    if holders(database):
+        time.sleep(0.02)
+        return
+    folding = folding_in(database, home)
+    try:
+        while folding.step():
+            continue
+    finally:
+        folding.close()
+
+
 def set_policy(home: Home, text: str, *, source: str = "policy") -> Result:
     """Check a policy in full, here where the file's lines are known, and put it in force.
 
@@ -83,7 +102,7 @@ def set_policy(home: Home, text: str, *, source: str = "policy") -> Result:
             watch that could not judge.
     """
     settings = home.check().settings()
-    if not home.database.exists():
+    if not home.is_folded():
         fold_here(home)
     state = home.state()
     try:
@@ -93,7 +112,7 @@ def set_policy(home: Home, text: str, *, source: str = "policy") -> Result:
     return obey(home, SetPolicy(text=text))
 
 
-def check_policy(text: str, settings: Settings, state: State, *, source: str = "policy") -> None:
+def check_policy(text: str, settings: Settings, state: Store, *, source: str = "policy") -> None:
     """Raise PolicyError where a policy cannot be put in force over this state."""
     policy = read_policy(text, source=source)
     try:

@@ -15,12 +15,11 @@ from lossloop.ledger.applier import DAMAGE
 from lossloop.ledger.base import LogReader
 from lossloop.ledger.keys import Keys
 from lossloop.ledger.lookup import find
-from lossloop.ledger.state import State
 from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
 
 
-def overview(state: State) -> dict[str, Any]:
+def overview(state: Store) -> dict[str, Any]:
     """How far the loop has come."""
     books = Books(state)
     return {

@@ -62,11 +62,11 @@ def rebuild(home: Home, *, accept: bool = False, progress: Progress | None = Non
         log = home.log.reader()
         found = _compared(_logged(log), recomputed, frames=frames)
         log.close()
-        if found.agrees or accept or not home.database.exists():
-            _remove(home.database)
+        if found.agrees or accept or not home.state_file.exists():
+            _remove(home.state_file)
             if (parts := fresh.with_suffix(".parts")).exists():
-                parts.rename(home.database.with_suffix(".parts"))
-            fresh.rename(home.database)
+                parts.rename(home.state_file.with_suffix(".parts"))
+            fresh.rename(home.state_file)
             return found
         _remove(fresh)
         return msgspec.structs.replace(found, kept=True)

@@ -11,9 +11,9 @@ from lossloop.app.books import Books
 from lossloop.app.follower import Follower
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, SystemClock
+from lossloop.ledger.base import LogReader
 from lossloop.ledger.keys import Keys
-from lossloop.ledger.segments import SegmentReader
-from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.service import Service
@@ -23,8 +23,8 @@ from lossloop.serve.service import Service
 class Running:
     """The parts of a server over one state directory."""
 
-    state: State
-    log: SegmentReader
+    state: Store
+    log: LogReader
     keys: Keys
     books: Books
     service: Service

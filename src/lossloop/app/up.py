@@ -26,7 +26,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from lossloop.app.fold import PARENT, Folding, folds, watch_parent
+from lossloop.app.fold import PARENT, Folding, Steps, fold_until, folding_in, folds, watch_parent
 from lossloop.app.home import Home
 from lossloop.app.worker import Worker
 from lossloop.core.errors import InputError, InUse, StateError
@@ -55,7 +55,7 @@ class Up:
             InUse: The port is taken, or another process holds the directory.
         """
         check_port(self.host, self.port)
-        _when_free(self._home).close()
+        _folding(self._home).close()
         for part in PARTS:
             self._spawn(part)
         self._await_ready()
@@ -168,6 +168,13 @@ def free_port(host: str) -> int:
         return int(probe.getsockname()[1])
 
 
+def _folding(home: Home) -> Steps:
+    """What this process may fold."""
+    if home.database is not None:
+        return folding_in(home.database, home)
+    return _when_free(home)
+
+
 def _when_free(home: Home) -> Folding:
     """Wait a moment for the lock: what a killed predecessor left ends soon, and so does a command's fold."""
     deadline = time.monotonic() + 3.0
@@ -219,7 +226,12 @@ def _run(part: str, home: Home, host: str, port: int) -> None:
     if part == "server":
         _serve(host, port)
         return
-    worker = _when_free(home) if part == "applier" else Worker(home)
+    if part == "applier":
+        folding = _folding(home)
+        fold_until(folding, _Stop())
+        folding.close()
+        return
+    worker = Worker(home)
     worker.run(_Stop())
     worker.close()
 

@@ -17,9 +17,12 @@ from lossloop.act.settings import LOG
 from lossloop.app.books import Books
 from lossloop.app.commands import Candidate, Command, Settle, name_of
 from lossloop.app.home import Home
+from lossloop.app.importing import LabelFolders
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
+from lossloop.ledger.history import labelled
+from lossloop.ledger.keys import Keys
 
 PAUSE = 0.02
 
@@ -38,9 +41,12 @@ class Worker:
         self._caught_up = False
         self._not_before: dict[str, int] = {}
         self._settled: set[tuple[str, int]] = set()
+        self._folders = LabelFolders(home, self._clock)
+        self._turn = _turn(home)
 
     def run(self, stop: Callable[[], bool]) -> None:
-        """Work until asked to stop."""
+        """Work until asked to stop; label files are taken beside, for a retraining may take hours."""
+        self._folders.start()
         while not stop():
             if not self.step():
                 time.sleep(PAUSE)
@@ -50,6 +56,8 @@ class Worker:
 
         What the log says was done is not done again: after a start, the fold must have come to its end once.
         """
+        if not self._turn():
+            return False  # another worker of the same database carries effects out
         if not self._caught_up:
             self._caught_up = not self._reader.behind(self._state.offsets())
             return False
@@ -61,6 +69,7 @@ class Worker:
         return False
 
     def close(self) -> None:
+        self._folders.close()
         self._reader.close()
         self._writer.close()
         self._state.close()
@@ -105,7 +114,21 @@ class Worker:
             target=target, state=str(self._home.path.resolve()), model=effect.model, at=effect.at,
             age=policy.labels.mature_after, loss=policy.loss,
         )  # fmt: skip
+        if self._home.database is not None:
+            # The child, which runs the user's code, gets rows and no way into the database.
+            keys = Keys(self._settings.secret)
+            rows = labelled(self._reader, self._state, keys, order.model, until=order.at, age=order.age)
+            return Candidate(key=effect.key, model=effect.model, manifest=retrain(order, rows))
         return Candidate(key=effect.key, model=effect.model, manifest=retrain(order))
+
+
+def _turn(home: Home) -> Callable[[], bool]:
+    """Whether this worker is the one that works; a directory has but one."""
+    if home.database is None:
+        return lambda: True
+    from lossloop.ledger.postgres.turns import Turn
+
+    return Turn(home.database, "worker").mine
 
 
 def _line(decision: Mapping[str, Any]) -> str:

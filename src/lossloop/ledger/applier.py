@@ -17,7 +17,7 @@ from lossloop.core.errors import InUse
 from lossloop.ledger.base import Entry, Log
 from lossloop.ledger.facts import decisions
 from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.segments import READ_AT_ONCE
+from lossloop.ledger.opened import READ_AT_ONCE
 from lossloop.ledger.store import Store
 
 DAMAGE = "damage"

@@ -58,7 +58,7 @@ class Lag:
             self._look()
 
     def _look(self) -> None:
-        for path in self._home.log.directory.glob(f"*{SUFFIX}"):
+        for path in self._home.segments.directory.glob(f"*{SUFFIX}"):
             try:
                 self._sizes[path.name] = path.stat().st_size
             except FileNotFoundError:

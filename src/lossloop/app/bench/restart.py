@@ -36,7 +36,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
             tell(up.url, house.home, numbers)
             joining.append(time.perf_counter() - started)
     whole = Spread.of(joining)
-    floor = _read(house.home.database, house.home.database.with_suffix(".parts"))
+    floor = _read(house.home.state_file, house.home.state_file.with_suffix(".parts"))
     yield figure(
         "restart_s", whole.median, floor=floor, low=whole.low, high=whole.high,
         answering_s=Spread.of(answering).median,

@@ -23,7 +23,7 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 def home(state: Path) -> Home:
     """The state directory, if it can be used; derived state that was deleted is folded again."""
     found = Home(path=state).check()
-    if not found.database.exists():
+    if not found.is_folded():
         fold_here(found)
     return found
 

@@ -47,7 +47,7 @@ def erase(
         raise InputError("nobody is here to be asked; give --yes to erase without a question", field="yes")
     place = Home(path=state).check()
     with stopped(place):
-        with byte_bar("reading", verify.size(place.log.directory), quiet=json) as tell:
+        with byte_bar("reading", verify.size(place.segments.directory), quiet=json) as tell:
             found = survey(place, unit, model, more=backup, tell=tell)
         if not yes and not _agreed(found):
             print("Nothing was erased.")

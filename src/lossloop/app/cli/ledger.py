@@ -44,7 +44,7 @@ def seal(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
         Answer as JSON.
     """
     place = home(state)
-    log = place.log.directory
+    log = place.segments.directory
     before = sum(path.stat().st_size for path in log.glob("*.seg") if path.is_file())
     with byte_bar("sealing", before, quiet=json) as tell:
         made = sealed(log, _offsets(place), tell=tell)
@@ -74,7 +74,7 @@ def verify(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
         Answer as JSON.
     """
     place = Home(path=state).check()
-    log = place.log.directory
+    log = place.segments.directory
     with byte_bar("verifying", verifying.size(log), quiet=json) as tell:
         report = verifying.verify(log, _offsets(place), tell=tell)
     audit = _audit(place)
@@ -129,7 +129,7 @@ def prune(
     store = place.state()
     try:
         gone = pruned(
-            place.log.directory, model, cutoff=cutoff, larger_than=size, dry_run=dry_run,
+            place.segments.directory, model, cutoff=cutoff, larger_than=size, dry_run=dry_run,
             summarise=Summariser(store, Keys(place.settings().secret)),
         )  # fmt: skip
     finally:
@@ -224,7 +224,7 @@ def bring_in(source: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = 
 
 def _offsets(place: Home) -> Offsets | None:
     """How far the log was folded; None where nobody knows."""
-    if not place.database.exists():
+    if not place.is_folded():
         return None
     state = place.state()
     try:

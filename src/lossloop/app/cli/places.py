@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from rich.console import Console
 
+from lossloop.act.settings import Settings
 from lossloop.app import home as homes
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
 from lossloop.app.up import running
 
+Store = Annotated[str, Parameter(name="--store", env_var="LOSSLOOP_STORE")]
 
-def init(state: StatePath = DEFAULT_STATE, /, *, json: Json = False) -> None:
+
+def init(state: StatePath = DEFAULT_STATE, /, *, store: Store = "", json: Json = False) -> None:
     """Make a state directory with a token of its own.
 
     Parameters
     ----------
     state
         Where; an empty or a new directory.
+    store
+        Where log and derived state lie: postgresql://..., or env:NAME of a variable that says so. Left out,
+        in files in the directory. A ledger that is not there yet is made.
     json
         Answer as JSON.
     """
-    made = homes.init(state)
+    made = homes.init(state, Settings(store=store))
     answer(
         {"state": str(made.path), "token_file": str(made.path / "token")},
         as_json=json,
@@ -32,7 +41,12 @@ def init(state: StatePath = DEFAULT_STATE, /, *, json: Json = False) -> None:
 
 
 def up(
-    *, state: StatePath = DEFAULT_STATE, host: str = "127.0.0.1", port: int = 8765, json: Json = False
+    *,
+    state: StatePath = DEFAULT_STATE,
+    store: Store = "",
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    json: Json = False,
 ) -> None:
     """Serve, record, judge and act until stopped by Ctrl-C or SIGTERM.
 
@@ -40,6 +54,8 @@ def up(
     ----------
     state
         The state directory.
+    store
+        Where log and derived state lie, in place of what settings.yaml says: postgresql://...
     host
         The address to listen on; loopback unless you say otherwise.
     port
@@ -47,6 +63,8 @@ def up(
     json
         Answer as JSON: one line once the server is ready.
     """
+    if store:
+        os.environ[homes.STORE] = store
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

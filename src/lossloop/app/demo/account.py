@@ -18,7 +18,7 @@ from lossloop.core.calendar import Block
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Role
-from lossloop.ledger.state import State
+from lossloop.ledger.store import Store
 from lossloop.ledger.table import Table
 from lossloop.registry import Version, versions
 
@@ -119,7 +119,7 @@ def _day(part: Shown) -> Day:
     )  # fmt: skip
 
 
-def _shadow_days(state: State, lens: Lens, rollout: Rollout, days: Sequence[Day]) -> list[Day]:
+def _shadow_days(state: Store, lens: Lens, rollout: Rollout, days: Sequence[Day]) -> list[Day]:
     """The mean loss that a challenger would have had, on the blocks that it answered in shadow."""
     if not rollout.plan.shadow:
         return []

@@ -82,10 +82,11 @@ SELECT DISTINCT stream FROM chunks
 WHERE stream >= %(low)s AND stream < %(high)s AND partition = ANY(%(partitions)b::integer[]);
 
 -- name: chunks
--- About so many rows of a stream, in their order; one chunk at least.
+-- About so many bytes of a stream, in the order of its rows; one chunk at least.
 SELECT first, body FROM (
-    SELECT first, body, sum("rows") OVER (ORDER BY first) - "rows" AS before FROM chunks
-    WHERE stream = %(stream)s AND partition = ANY(%(partitions)b::integer[]) AND first > %(after)b::bigint
+    SELECT first, body, sum(octet_length(body)) OVER (ORDER BY first) - octet_length(body) AS before
+    FROM chunks
+    WHERE stream = %(stream)s AND partition = ANY(%(partitions)b::integer[]) AND first >= %(start)b::bigint
 ) AS behind
 WHERE before < %(most)b::bigint ORDER BY first;
 
@@ -180,3 +181,7 @@ SELECT format, partitions FROM meta;
 -- name: durable
 -- A role, a database or a user may have switched off what an acknowledgement rests on.
 SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding');
+
+-- name: take_turn
+-- Taking what the session has already is fine; it is given back when the session ends.
+SELECT pg_try_advisory_lock(%(number)s::bigint);
