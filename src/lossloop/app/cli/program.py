@@ -23,6 +23,7 @@ _COMMANDS = {
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
     "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
+    "import": ("lossloop.app.cli.importing:import_history", "Bring in predictions or outcomes of the past."),
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
