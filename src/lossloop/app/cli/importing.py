@@ -223,7 +223,7 @@ def _lines(answer: dict[str, Any], *, dry_run: bool) -> Iterator[str]:
             yield f"{found['source']}: its rejected rows are in {found['rejects']}"
     verb = "would be taken" if dry_run else "taken"
     files = len(answer["sources"])
-    words = f"{answer['taken']:,} {answer["kind"]} {verb}, {answer['rejected']:,} rows rejected"
+    words = f"{answer['taken']:,} {answer['kind']} {verb}, {answer['rejected']:,} rows rejected"
     words += f", of {files} sources" if files > 1 else ""
     if answer["superseded"]:
         words += f"; {answer['superseded']:,} labels stand again in a later row, which counts"
