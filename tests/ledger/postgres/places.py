@@ -31,8 +31,10 @@ def new_database(server: Server, *, partitions: int = 1) -> Database:
 def taken(database: Database, *, name: str = "test") -> dict[int, Lease]:
     """Leases of all partitions that are free, for an hour."""
     leases = Leases(database, span=timedelta(hours=1), name=name)
-    leases.beat()
-    leases.close()
+    try:
+        leases.beat()
+    finally:
+        leases.close()
     return dict(leases.held())
 
 

@@ -5,36 +5,33 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from lossloop.ledger.postgres.frames import batch_of
-from lossloop.ledger.postgres.session import Row, Session
+from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
 
-ROWS_AT_ONCE = 1_000_000
+BYTES_AT_ONCE = 64 * 1024 * 1024
 
 
 def read_chunks(session: Session, stream: str, partitions: Collection[int], after: int) -> Iterator[Chunk]:
     """The chunks of a stream that begin behind a row.
 
-    Between two pages an applier may have merged chunks: then what is still to come lies in one that begins
-    among the rows that were read, and its end is yielded.
+    Between two pages an applier may have merged chunks: then the next row lies in one that begins among the
+    rows that were yielded, and the rest of it is yielded.
     """
-    end: int | None = None
-    while page := _page(session, stream, partitions, after):
-        if end is not None and page[0][0] > end:
-            over = session.rows("chunk_over", stream=stream, partitions=list(partitions), row=end)
-            for first, body in over:
-                chunk = Chunk(first=end, batch=batch_of(body).slice(end - first))
-                after, end = first, chunk.end
-                yield chunk
-            if over:
-                continue
+    where = {"stream": stream, "partitions": list(partitions)}
+    start, whole = after + 1, False
+    page = session.rows("chunks", **where, start=start, most=BYTES_AT_ONCE)
+    while page:
+        whole = sum(len(body) for _, body in page) < BYTES_AT_ONCE
         for first, body in page:
-            chunk = Chunk(first=first, batch=batch_of(body))
-            after, end = first, chunk.end
+            batch = batch_of(body)
+            chunk = Chunk(first=max(first, start), batch=batch.slice(max(start - first, 0)))
+            start = chunk.end
             yield chunk
-
-
-def _page(session: Session, stream: str, partitions: Collection[int], after: int) -> list[Row]:
-    return session.rows("chunks", stream=stream, partitions=list(partitions), after=after, most=ROWS_AT_ONCE)
+        if whole and first == chunk.first:
+            return
+        page = session.rows("chunks", **where, start=start, most=BYTES_AT_ONCE)
+        if not page or page[0][0] > start:
+            page = session.rows("chunk_over", **where, row=start) or page
 
 
 def behind_prefix(prefix: str) -> dict[str, str]:

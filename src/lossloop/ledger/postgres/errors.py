@@ -59,8 +59,8 @@ def _lost(database: Database, detail: str) -> Trouble:
     """No connection, or one that broke: the server is away, or does not want us."""
     if any(words in detail for words in _REFUSED):
         return Trouble(StateError(f"{database} takes no connection: {detail}"), passes=False)
-    if "too many clients" in detail or "connection slots" in detail:
-        busy = Overloaded(f"{database} has no connection left; raise max_connections, or stop something")
+    if "too many c" in detail or "connection slots" in detail:
+        busy = Overloaded(f"{database} has no connection left ({detail}); raise its limit, or stop something")
         return Trouble(busy, passes=True)
     return Trouble(_away(database, detail), passes=True)
 
@@ -77,7 +77,10 @@ def _refusal(state: str, database: Database, detail: str) -> LossloopError:
         case "54000" | "22001":
             return TooLarge(f"too large for {database} ({detail}); send it in parts, or with shorter names")
         case "3F000" | "42P01":
-            return StateError(f"there is no ledger in {place}; make one with init_store")
+            return StateError(
+                f"there is no ledger in {place}, or none for this user; make one with init_store, or let "
+                "grant give this user a part"
+            )
         case "42501":
             return StateError(f"{place} does not let this user do that ({detail}); grant it with grant")
         case "25006":

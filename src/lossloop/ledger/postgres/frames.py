@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -92,12 +91,6 @@ def batch_of(data: bytes) -> pa.RecordBatch:
     """The batch of an Arrow IPC stream."""
     with pa.ipc.open_stream(pa.py_buffer(data)) as reader:
         return reader.read_next_batch()
-
-
-def columns_of(rows: list[Mapping[str, Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """Rows of the same columns, by column."""
-    for name in rows[0]:
-        yield name, [row[name] for row in rows]
 
 
 def _checksum(kind: int, time: int, rows: int, payload: bytes) -> int:

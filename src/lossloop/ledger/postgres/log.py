@@ -6,20 +6,17 @@ segment's frames become visible in their order, and a reader that has gone past 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lossloop.core.ids import new_id
 from lossloop.ledger.base import Entry, Offsets, Position
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.postgres.database import QUERIES, Database
-from lossloop.ledger.postgres.frames import EVERY, columns_of, frame_of, partition_of, row_of
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.frames import EVERY, frame_of, partition_of, row_of
 from lossloop.ledger.postgres.heads import Head, Heads, in_order, up_to
 from lossloop.ledger.postgres.session import Session
-
-if TYPE_CHECKING:
-    import psycopg
 
 READ_AT_ONCE = 16 * 1024 * 1024
 HEADS_AT_ONCE = 1024
@@ -102,18 +99,18 @@ class Segments:
         self._ends.clear()
 
 
-def append_rows(connection: psycopg.Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Append rows, in one statement; the same rows again change nothing."""
+def values_of(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows, and where their segments end, as values of the queries that append them."""
     ends = {row["segment"]: row for row in rows}.values()
-    connection.execute(
-        QUERIES["append"],
-        {
-            **dict(columns_of([{k: v for k, v in row.items() if k != "partition"} for row in rows])),
-            "ended": [row["segment"] for row in ends],
-            "partition": [row["partition"] for row in ends],
-            "end": [row["number"] for row in ends],
-        },
-    )
+    return {
+        **{name: [row[name] for row in rows] for name in _COLUMNS},
+        "ended": [row["segment"] for row in ends],
+        "partition": [row["partition"] for row in ends],
+        "end": [row["number"] for row in ends],
+    }
+
+
+_COLUMNS = ("segment", "number", "kind", "time", "rows", "crc", "model", "payload")
 
 
 class PostgresWriter:
@@ -128,7 +125,7 @@ class PostgresWriter:
             return self._segments.nowhere()
         rows = self._segments.placed(frames, self._session.partitions)
         try:
-            self._session.run(lambda connection: append_rows(connection, rows))
+            self._session.execute("append", **values_of(rows))
         except BaseException:
             self._segments.abandon()
             raise

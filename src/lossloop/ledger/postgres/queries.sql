@@ -98,42 +98,53 @@ SELECT first, body FROM (
     ORDER BY first DESC LIMIT 1
 ) AS last WHERE first + "rows" > %(row)b::bigint;
 
--- A commit of an applier. The first of these shows whether it still holds the partition, and keeps others
--- from taking it until the commit is over.
-
--- name: fence
-UPDATE partitions SET commits = commits + 1
-WHERE partition = %(partition)b::integer AND token = %(token)b::bigint;
-
--- name: put_documents
-INSERT INTO documents (kind, key, partition, body, written)
-SELECT kind, key, %(partition)b::integer, body, clock_timestamp()
-FROM unnest(%(kinds)b::text[], %(keys)b::text[], %(bodies)b::text[]) AS new (kind, key, body)
-ON CONFLICT (kind, key, partition) DO UPDATE SET body = excluded.body, written = excluded.written;
-
--- name: drop_documents
-DELETE FROM documents
-USING unnest(%(kinds)b::text[], %(keys)b::text[]) AS gone (kind, key)
-WHERE documents.kind = gone.kind AND documents.key = gone.key AND documents.partition = %(partition)b::integer;
-
--- name: put_offsets
-INSERT INTO offsets (partition, segment, reached)
-SELECT %(partition)b::integer, segment, reached
-FROM unnest(%(segments)b::text[], %(reached)b::bigint[]) AS new (segment, reached)
-ON CONFLICT (partition, segment) DO UPDATE SET reached = excluded.reached;
-
--- name: drop_chunks
-DELETE FROM chunks
-USING unnest(%(streams)b::text[], %(lows)b::bigint[], %(highs)b::bigint[]) AS gone (stream, low, high)
-WHERE chunks.stream = gone.stream AND chunks.partition = %(partition)b::integer
-  AND chunks.first >= gone.low AND chunks.first < gone.high;
-
--- name: put_chunks
-INSERT INTO chunks (stream, partition, first, "rows", body)
-SELECT stream, %(partition)b::integer, first, "rows", body
-FROM unnest(%(streams)b::text[], %(firsts)b::bigint[], %(counts)b::bigint[], %(bodies)b::bytea[])
-     AS new (stream, first, "rows", body)
-ON CONFLICT (stream, partition, first) DO UPDATE SET "rows" = excluded."rows", body = excluded.body;
+-- name: commit
+-- All of an applier's transaction, with its lease, in one statement: the server has all of it before it begins,
+-- so an applier that is paused or cut off holds no lock. A newer token, and nothing of it happens; while it
+-- happens, nobody can be given a newer token. The same again, after an answer was lost, changes nothing.
+WITH fence AS (
+    UPDATE partitions SET commits = commits + 1
+    WHERE partition = %(held)b::integer AND token = %(token)b::bigint
+    RETURNING partition
+), put AS (
+    INSERT INTO documents (kind, key, partition, body, written)
+    SELECT new.kind, new.key, fence.partition, new.body, clock_timestamp()
+    FROM fence, unnest(%(kinds)b::text[], %(keys)b::text[], %(bodies)b::text[]) AS new (kind, key, body)
+    ON CONFLICT (kind, key, partition) DO UPDATE SET body = excluded.body, written = excluded.written
+), dropped AS (
+    DELETE FROM documents
+    USING fence, unnest(%(gone_kinds)b::text[], %(gone_keys)b::text[]) AS gone (kind, key)
+    WHERE documents.kind = gone.kind AND documents.key = gone.key AND documents.partition = fence.partition
+), folded AS (
+    INSERT INTO offsets (partition, segment, reached)
+    SELECT fence.partition, new.segment, new.reached
+    FROM fence, unnest(%(segments)b::text[], %(reached)b::bigint[]) AS new (segment, reached)
+    ON CONFLICT (partition, segment) DO UPDATE SET reached = excluded.reached
+), cut AS (
+    DELETE FROM chunks
+    USING fence, unnest(%(cut)b::text[], %(lows)b::bigint[], %(highs)b::bigint[]) AS gone (stream, low, high)
+    WHERE chunks.stream = gone.stream AND chunks.partition = fence.partition
+      AND chunks.first >= gone.low AND chunks.first < gone.high
+      AND (chunks.stream, chunks.first)
+          NOT IN (SELECT * FROM unnest(%(streams)b::text[], %(firsts)b::bigint[]))
+), grown AS (
+    INSERT INTO chunks (stream, partition, first, "rows", body)
+    SELECT new.stream, fence.partition, new.first, new.rows, new.body
+    FROM fence, unnest(%(streams)b::text[], %(firsts)b::bigint[], %(counts)b::bigint[], %(data)b::bytea[])
+         AS new (stream, first, rows, body)
+    ON CONFLICT (stream, partition, first) DO UPDATE SET "rows" = excluded."rows", body = excluded.body
+), appended AS (
+    INSERT INTO frames (segment, number, kind, "time", "rows", crc, model, payload)
+    SELECT new.* FROM fence, unnest(
+        %(segment)b::text[], %(number)b::bigint[], %(kind)b::smallint[], %(time)b::bigint[],
+        %(rows)b::integer[], %(crc)b::bigint[], %(model)b::text[], %(payload)b::bytea[]) AS new
+    ON CONFLICT (segment, number) DO NOTHING
+), ended AS (
+    INSERT INTO segments (segment, partition, frames)
+    SELECT new.* FROM fence, unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[]) AS new
+    ON CONFLICT (segment) DO UPDATE SET frames = excluded.frames
+)
+SELECT partition FROM fence;
 
 -- Leases. The database's clock is the only one that counts.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,15 +12,11 @@ from lossloop.ledger.base import Offsets, Position
 from lossloop.ledger.buffered import GONE, BufferedStore, Changes, Key, is_a, text_of
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
-from lossloop.ledger.postgres.database import QUERIES
 from lossloop.ledger.postgres.errors import Fenced
 from lossloop.ledger.postgres.frames import ipc_of
-from lossloop.ledger.postgres.log import PostgresReader, Segments, append_rows
+from lossloop.ledger.postgres.log import PostgresReader, Segments, values_of
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
-
-if TYPE_CHECKING:
-    import psycopg
 
 T = TypeVar("T")
 MOST_KNOWN = 10_000
@@ -112,25 +108,14 @@ class PostgresStore(BufferedStore):
         for segments, frame in changes.frames:
             frames.setdefault(segments, []).append(frame)
         placed = {each: each.placed(some, self._session.partitions) for each, some in frames.items()}
-        rows = [row for some in placed.values() for row in some]
-        statements = list(_statements(changes))
-
-        def work(connection: psycopg.Connection) -> None:
-            with connection.transaction():
-                with connection.pipeline():
-                    held = connection.execute(QUERIES["fence"], self._values({"token": self._lease.token}))
-                    for name, values in statements:
-                        connection.execute(QUERIES[name], self._values(values))
-                    if rows:
-                        append_rows(connection, rows)
-                if not held.rowcount:
-                    raise Fenced(
-                        f"another applier has taken partition {self._lease.partition} of "
-                        f"{self._session.database}; nothing of this was kept"
-                    )
-
+        values = _values(changes) | values_of([row for some in placed.values() for row in some])
         try:
-            self._session.run(work)
+            held = self._session.rows("commit", held=self._lease.partition, token=self._lease.token, **values)
+            if not held:
+                raise Fenced(
+                    f"another applier has taken partition {self._lease.partition} of "
+                    f"{self._session.database}; nothing of this was kept"
+                )
         except BaseException:
             for segments in placed:
                 segments.abandon()
@@ -140,9 +125,6 @@ class PostgresStore(BufferedStore):
             segments.appended(some)
         self._own += 1
         self._learn(changes)
-
-    def _values(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        return {"partition": self._lease.partition, **values}
 
     def _learn(self, changes: Changes) -> None:
         """What was committed is known now."""
@@ -158,32 +140,30 @@ class PostgresStore(BufferedStore):
         self._listed.clear()
 
 
-def _statements(changes: Changes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What changes a partition's tables: queries by name, and their values."""
+def _values(changes: Changes) -> dict[str, list[Any]]:
+    """What changes a partition's tables, as values of the query that commits it."""
     kept = {name: value for name, value in changes.documents.items() if value is not GONE}
     gone = [name for name, value in changes.documents.items() if value is GONE]
-    if kept:
-        kinds, keys = zip(*kept, strict=True)
-        bodies = [text_of(value) for value in kept.values()]
-        yield "put_documents", {"kinds": list(kinds), "keys": list(keys), "bodies": bodies}
-    if gone:
-        kinds, keys = zip(*gone, strict=True)
-        yield "drop_documents", {"kinds": list(kinds), "keys": list(keys)}
-    if changes.offsets:
-        segments, reached = list(changes.offsets), list(changes.offsets.values())
-        yield "put_offsets", {"segments": segments, "reached": reached}
     cuts = [(stream, *cut) for stream, changed in changes.streams.items() for cut in changed.cuts]
-    if cuts:
-        streams, lows, highs = map(list, zip(*cuts, strict=True))
-        yield "drop_chunks", {"streams": streams, "lows": lows, "highs": highs}
     new = [
-        (stream, first, batch.num_rows, ipc_of(batch))
-        for stream, changed in changes.streams.items()
-        for first, batch in changed.chunks.items()
+        (s, first, batch) for s, changed in changes.streams.items() for first, batch in changed.chunks.items()
     ]
-    if new:
-        names, firsts, counts, data = map(list, zip(*new, strict=True))
-        yield "put_chunks", {"streams": names, "firsts": firsts, "counts": counts, "bodies": data}
+    return {
+        "kinds": [kind for kind, _ in kept],
+        "keys": [key for _, key in kept],
+        "bodies": [text_of(value) for value in kept.values()],
+        "gone_kinds": [kind for kind, _ in gone],
+        "gone_keys": [key for _, key in gone],
+        "segments": list(changes.offsets),
+        "reached": list(changes.offsets.values()),
+        "cut": [stream for stream, _, _ in cuts],
+        "lows": [low for _, low, _ in cuts],
+        "highs": [high for _, _, high in cuts],
+        "streams": [stream for stream, _, _ in new],
+        "firsts": [first for _, first, _ in new],
+        "counts": [batch.num_rows for _, _, batch in new],
+        "data": [ipc_of(batch) for _, _, batch in new],
+    }
 
 
 class PartitionLog:
