@@ -72,6 +72,7 @@ class State:
             apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         )
         self._parts = None if str(path) == ":memory:" else Parts(path.with_suffix(".parts"))
+        self._path = path
         self._depth = 0
         self._seen = -1
         self._known: dict[tuple[str, str], Any] = {}
@@ -235,9 +236,12 @@ class State:
             try:
                 found = [Chunk(first=first, batch=self._batch(body, file))
                          for first, body, file in self._rows("get_chunks", stream, after)]  # fmt: skip
-            except FileNotFoundError:  # merged with others since its name was read
+            except FileNotFoundError as error:  # merged with others since its name was read
                 if not left:
-                    raise
+                    raise StateError(
+                        f"a file that {self._path} names is missing; delete {self._path.name}, "
+                        "and it is folded again from the log"
+                    ) from error
             else:
                 yield from found
                 return
