@@ -103,7 +103,7 @@ def recompute(
         state.close()
 
 
-def _answer(home: Home, state: Any, question: Question, executor: Executor, progress: Progress) -> Answer:
+def _answer(home: Home, state: Store, question: Question, executor: Executor, progress: Progress) -> Answer:
     books, begun = Books(state), time.perf_counter()
     lens = books.lens(question.model)
     loss = losses.parse(question.loss or lens.policy.loss)
