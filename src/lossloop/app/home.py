@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import msgspec
+
 from lossloop.access import TokenBook
 from lossloop.act.settings import Settings, read_settings
 from lossloop.core.errors import NewerFormat, StateError
@@ -45,7 +47,7 @@ class Home:
     @cached_property
     def database(self) -> Database | None:
         """The database that holds log and derived state; None where they are files here."""
-        address = os.environ.get(STORE) or self.settings().store
+        address = os.environ.get(STORE) or self._written().store
         if address.startswith("env:"):
             address = os.environ.get(address.removeprefix("env:"), "")
             if not address:
@@ -90,8 +92,23 @@ class Home:
         return self.database is not None or self.state_file.exists()
 
     def settings(self) -> Settings:
-        """What the admin allows."""
+        """What the admin allows; the salt is the database's where there is one, so that machines agree."""
+        written = self._written()
+        return written if self.database is None else msgspec.structs.replace(written, salt=self._salt)
+
+    def _written(self) -> Settings:
         return read_settings(self.path / "settings.yaml")
+
+    @cached_property
+    def _salt(self) -> str:
+        from lossloop.ledger.postgres.session import Session
+
+        assert self.database is not None
+        session = Session(self.database)
+        try:
+            return str(session.rows("salt")[0][0])
+        finally:
+            session.close()
 
     def state(self) -> Store:
         """The derived state, to be read."""

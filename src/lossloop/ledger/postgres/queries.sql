@@ -189,6 +189,9 @@ SELECT partition, holder FROM partitions WHERE holder IS NOT NULL AND expires > 
 -- name: meta
 SELECT format, partitions FROM meta;
 
+-- name: salt
+SELECT salt FROM meta;
+
 -- name: durable
 -- A role, a database or a user may have switched off what an acknowledgement rests on.
 SELECT current_setting('fsync'), current_setting('synchronous_commit'), current_setting('server_encoding');

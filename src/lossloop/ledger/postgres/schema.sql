@@ -4,6 +4,8 @@ CREATE TABLE meta (
     one        boolean PRIMARY KEY DEFAULT true CHECK (one),
     format     integer NOT NULL,
     partitions integer NOT NULL CHECK (partitions BETWEEN 1 AND 1024),
+    -- What units are assigned by and ids are hashed with: all machines must do so alike.
+    salt       text NOT NULL DEFAULT replace(gen_random_uuid()::text, '-', ''),
     made       timestamptz NOT NULL DEFAULT now()
 );
 
