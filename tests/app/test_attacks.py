@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import http.server
 import os
 import signal
@@ -11,8 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +19,6 @@ from lossloop import losses
 from lossloop.act.notify import post
 from lossloop.act.policy import read_policy
 from lossloop.act.retrain import LAST_WORDS, Order, retrain
-from lossloop.app.running import Running, open_home
 from lossloop.app.up import Up, running
 from lossloop.core.errors import InputError, LossloopError, PolicyError
 from lossloop.core.tasks import MOST_CLASSES, Task, read_prediction
@@ -68,37 +64,6 @@ def test_a_prediction_cannot_be_wider_than_memory() -> None:
     assert read_prediction(Task.MULTICLASS, [share] * MOST_CLASSES) == [share] * MOST_CLASSES
     with pytest.raises(InputError, match="a list of 2 to 1000 probabilities"):
         read_prediction(Task.MULTICLASS, [1.0, *[0.0] * MOST_CLASSES])
-
-
-@contextmanager
-def _served(path: Path) -> Iterator[Running]:
-    desk = Desk.at(path, clock="receipt")
-    desk.policy()
-    desk.register("1")
-    running = open_home(desk.home)
-    try:
-        yield running
-    finally:
-        running.recorder.close()
-        running.log.close()
-        running.state.close()
-
-
-def test_of_two_requests_at_once_with_one_id_and_other_content_one_is_refused(tmp_path: Path) -> None:
-    """Both were acknowledged, and the fold kept one."""
-
-    async def send(running: Running, y_preds: list[float]) -> list[list[str]]:
-        await running.follower.folded(await running.recorder.append([]), 5.0)
-        sent = [
-            running.service.record_predictions(MODEL, [{"id": "a", "version": 1, "y_pred": each}])
-            for each in y_preds
-        ]
-        return [[str(problem) for problem in done.problems] for done in await asyncio.gather(*sent)]
-
-    with _served(tmp_path / "state") as server:
-        refused = ["the id 'a' was recorded with other content; use a new id"]
-        assert asyncio.run(send(server, [0.1, 0.2, 0.1])) == [[], refused, []]
-        assert asyncio.run(send(server, [0.2, 0.1])) == [refused, []]
 
 
 def test_features_that_are_no_column_are_a_problem_of_theirs() -> None:

@@ -34,7 +34,7 @@ BAD_ROWS: list[tuple[Any, str | None, str]] = [
     ({"features": {"x": [1]}}, "features.x", "feature 'x' must be a number, not [1]"),
     ({"features": {"x": float("nan")}}, "features.x", "must be a finite number, not nan"),
     ({"features": {"x": float("-inf")}}, "features.x", "must be a finite number, not -inf"),
-    ({"features": {"x": 10**400}}, "features.x", "must be a finite number, not inf"),
+    ({"features": {"x": 10**400}}, "features.x", "must be a finite number, not 1000"),
     ({"features": {"x": 1, "y": float("nan")}}, "features.y", "must be a finite number, not nan"),
     ({"features": {"x": 1, "colour": 3}}, "features.colour", "feature 'colour' must be text, not 3"),
     ({"features": [1.0]}, "features", "features must be an object"),
@@ -193,13 +193,30 @@ def test_a_bad_record_is_named_and_the_good_ones_are_kept(
     assert {key: found[key] for key in good} == good
 
 
-def test_records_are_answered_like_predictions_and_repeats_like_repeats(server: Server, model: str) -> None:
+def test_a_record_that_comes_again_is_taken_and_counted_once(server: Server) -> None:
+    model = server.model(versions=2)
     row: dict[str, Any] = {"id": new_id(), "version": 2, "y_pred": 0.25, "features": {"any": ["goes", None]}}
-    first, again = server.record(model, row), server.record(model, row)
-    assert first.body["predictions"] == again.body["predictions"]
-    assert first.body["predictions"] == [{"id": row["id"], "version": 2, "role": "champion", "y_pred": 0.25}]
-    other = server.record(model, {**row, "y_pred": 0.5})
-    assert (other.status, other.errors) == (409, [(0, "id")])
+    before = server.call("GET", f"/v1/models/{model}").body["counts"]
+    for sent in (row, row, {**row, "y_pred": 0.5}):
+        reply = server.record(model, sent)
+        assert (reply.status, reply.body["accepted"]) == (200, 1)
+    counts = server.call("GET", f"/v1/models/{model}").body["counts"]
+    assert {name: counts[name] for name in ("repeats", "conflicts")} == {"repeats": 1, "conflicts": 1}
+    assert counts["predictions"] == before["predictions"] + 1
+    found = server.kept(model, row["id"])
+    assert found is not None
+    assert found["y_pred"] == 0.25, "the first one stands"
+
+
+def test_ids_that_are_made_are_told(server: Server, model: str) -> None:
+    good, named = {"version": 1, "y_pred": 0.25}, new_id()
+    reply = server.record(model, good, {"y_pred": 0.5}, {**good, "id": named}, good)
+    assert (reply.status, reply.body["accepted"]) == (422, 3)
+    first, bad, second, last = reply.body["ids"]
+    assert (bad, second) == (None, named)
+    for id in (first, last):
+        assert server.kept(model, id) is not None
+    assert "ids" not in server.record(model, {**good, "id": new_id()}).body
 
 
 def test_classes_need_a_list_of_probabilities_that_sum_to_one(server: Server) -> None:
@@ -208,7 +225,10 @@ def test_classes_need_a_list_of_probabilities_that_sum_to_one(server: Server) ->
     rows = [{"version": 1, "y_pred": y_pred} for y_pred in [*bad, [0.25, 0.75]]]
     reply = server.record(model, *rows)
     assert reply.errors == [(row, "y_pred") for row in range(5)]
-    assert [each["y_pred"] for each in reply.body["predictions"]] == [[0.25, 0.75]]
+    assert reply.body["accepted"] == 1
+    found = server.kept(model, reply.body["ids"][5])
+    assert found is not None
+    assert found["y_pred"] == [0.25, 0.75]
 
 
 # Outcomes.
@@ -221,8 +241,9 @@ BAD_OUTCOMES: list[tuple[Any, str | None, str]] = [
     ({"y_true": float("nan")}, "y_true", "the label of a binary task is 0 or 1, not nan"),
     ({}, "y_true", "an outcome needs y_true; null says that it is missing"),
     ({"y_true": 1, "id": None}, "id", "an outcome needs the id of its prediction"),
-    ({"y_true": 1, "label": 1}, "label", "unknown key 'label'; there are: id, time, y_true"),
+    ({"y_true": 1, "label": 1}, "label", "unknown key 'label'; there are: id, reason, time, y_true"),
     ({"y_true": 1, "time": in_minutes(9)}, "time", "more than 5 minutes ahead"),
+    ({"y_true": 1, "reason": "lost"}, "reason", "a reason says why y_true is missing; send one of the two"),
     ("late", None, "a row must be an object, not str"),
 ]
 

@@ -95,6 +95,15 @@ class Place:
         batch = of_rows(list(rows), OUTCOME_KEYS, OUTCOME_NEEDS)
         return asyncio.run(self.running.service.record_outcomes(model, batch))
 
+    def restart(self) -> None:
+        """Another server over the same directory."""
+        self.close()
+        self.running = open_home(self.home, self.clock)
+        self.running.service.recall(self.running.log)
+
+    def counted(self, name: str, **labels: str) -> int:
+        return self.running.service.counters.get(name, **labels)
+
     def rows(self, model: str) -> Rows:
         """What the state holds of a model, once all is folded."""
         self.fold()
@@ -303,3 +312,104 @@ def test_requests_at_once_are_each_answered_by_one_traffic(place: Place) -> None
     found = asyncio.run(ask())
     assert [answers(outcome) for outcome in found] == [[i + 1.5] for i in range(100)]
     assert sorted(place.rows(model).y_pred.tolist()) == [i + 1.5 for i in range(100)]
+
+
+def test_of_two_requests_at_once_with_one_id_and_other_content_one_is_refused(place: Place) -> None:
+    """Both were acknowledged, and the fold kept one."""
+    model = place.model(0.0)
+    place.follow()
+    service = place.running.service
+
+    async def ask(xs: list[float]) -> list[list[str]]:
+        found = await asyncio.gather(*(service.predict(model, [row(x, id="a")]) for x in xs))
+        return [[str(problem) for problem in outcome.problems] for outcome in found]
+
+    refused = ["the id 'a' was recorded with other content; use a new id"]
+    assert asyncio.run(ask([1, 2, 1])) == [[], refused, []]
+    assert asyncio.run(ask([2, 1])) == [refused, []]
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_server_that_was_restarted_answers_as_the_one_before(tmp_path: Path, folded: bool) -> None:
+    place = Place(tmp_path)
+    try:
+        model = place.model(0.0, 5.0)
+        first = place.predict(model, row(1, id="a"))
+        place.record(model, {"id": "b", "version": 1, "y_pred": 3})
+        if folded:
+            place.fold()
+        place.obey(Promote(model=model, version=2))
+        place.restart()
+        again = place.predict(model, row(1, id="a"), row(1, id="b"), row(2, id="a"))
+        assert again.answers[0] == first.answers[0]
+        assert again.answers[1].version == 2, "what another system predicted is not ours to repeat"
+        assert problems(again) == [(2, "id")]
+    finally:
+        place.close()
+
+
+def test_a_version_is_known_as_soon_as_it_is_registered(place: Place) -> None:
+    model = place.model(0.0, runtime="external")
+    assert problems(place.record(model, {"version": 2, "y_pred": 1})) == [(0, "version")]
+    operate.register(place.home, model, manifest("another", "external"), None)
+    rows = [{"id": str(number), "version": 1 + number % 2, "y_pred": 1} for number in range(40)]
+    assert place.record(model, *rows).accepted == 40
+    assert place.rows(model).version.tolist() == [1, 2] * 20
+
+
+def test_many_rows_are_kept_like_few(place: Place) -> None:
+    few, many = place.model(0.0, runtime="external"), place.model(0.0, runtime="external")
+    rows: list[Any] = [
+        {"id": str(i), "version": 1, "y_pred": i / 7, "unit": f"u{i % 3}", "propensity": 0.5}
+        for i in range(40)
+    ]
+    for each in [*rows, {"version": 9}, 7]:
+        place.record(few, each)
+    receipt = place.record(many, *rows, {"version": 9}, 7)
+    assert (receipt.accepted, problems(receipt)) == (40, [(40, "version"), (41, None)])
+    one, other = place.rows(few), place.rows(many)
+    for name in ("version", "unit", "y_pred", "propensity", "role"):
+        assert getattr(one, name).tolist() == getattr(other, name).tolist()
+
+
+def test_what_is_missing_may_say_why(place: Place) -> None:
+    model = place.model(0.0, runtime="external")
+    place.record(model, {"id": "a", "version": 1, "y_pred": 1})
+    receipt = place.happened(
+        model, {"id": "a", "y_true": None, "reason": "lost"}, {"id": "b", "y_true": 1, "reason": "no"}
+    )
+    assert (receipt.accepted, problems(receipt)) == (1, [(1, "reason")])
+    place.fold()
+    logged = [entry.frame for entry in place.running.log.read({})]
+    reasons = [
+        frame.batch.column("reason").to_pylist()
+        for frame in logged
+        if isinstance(frame, Frame) and "reason" in frame.batch.schema.names
+    ]
+    assert reasons == [["lost"]]
+
+
+def test_rows_are_counted_by_what_became_of_them(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = place.model(0.0)
+    before = [place.counted("rows", kind=kind) for kind in ("prediction", "outcome", "predict")]
+    refused = [place.counted("rows_refused", kind=kind, reason="bad_row") for kind in ("outcome", "predict")]
+    place.record(model, {"version": 1, "y_pred": 1}, {"version": 1, "y_pred": 1})
+    place.happened(model, {"id": "a", "y_true": 1}, {"y_true": 1})
+    place.predict(model, row(1), {"features": {}})
+    place.predict(model, {"features": {}})
+    assert [place.counted("rows", kind=kind) for kind in ("prediction", "outcome", "predict")] == [
+        before[0] + 2, before[1] + 1, before[2] + 1
+    ]  # fmt: skip
+    assert [
+        place.counted("rows_refused", kind=kind, reason="bad_row") for kind in ("outcome", "predict")
+    ] == [refused[0] + 1, refused[1] + 2]
+
+    def full(self: SegmentWriter, frames: list[Frame]) -> None:
+        raise StorageFull("no room")
+
+    full_before = place.counted("rows_refused", kind="outcome", reason="storage_full")
+    with monkeypatch.context() as patched:
+        patched.setattr(SegmentWriter, "append", full)
+        with pytest.raises(StorageFull):
+            place.happened(model, {"id": "a", "y_true": 1})
+    assert place.counted("rows_refused", kind="outcome", reason="storage_full") == full_before + 1

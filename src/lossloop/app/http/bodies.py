@@ -25,7 +25,8 @@ ENCODINGS: Mapping[bytes, str] = {b"gzip": "gzip", b"x-gzip": "gzip", b"zstd": "
 _BEYOND_FLOATS = re.compile(rb"[eE]\+?\d{3}|NaN|Infinity")
 """Where this is found, what is not read as JSON may be a number that no float holds, or that JSON has not."""
 
-Receive = Callable[[], Awaitable[Mapping[str, Any]]]
+Message = Mapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
 
 
 class Bodies:
@@ -45,24 +46,24 @@ class Bodies:
         """
         try:
             async with asyncio.timeout(within):
-                first = await receive()
-                if not first.get("more_body") and len(first.get("body", b"")) <= MOST_BYTES:
-                    return _part(first)
-                return await self._gather(_part(first), receive)
+                message = await receive()
+                body = _part(message)
+                if len(body) <= MOST_BYTES and not message.get("more_body"):
+                    return body
+                return await self._gather(message, receive)
         except TimeoutError:
             raise TimedOut(f"the body did not come within {within:g} s; send it again") from None
 
-    async def _gather(self, first: bytes, receive: Receive) -> bytes:
+    async def _gather(self, message: Message, receive: Receive) -> bytes:
         """What is longer than it may be is read on for a while, and dropped.
 
         Who is still sending does not hear an answer.
         """
-        parts, size, kept, more = [first], len(first), len(first), True
-        self._held += kept
+        parts: list[bytes] = []
+        size = kept = 0
         try:
-            while more and size <= MOST_DROPPED:
-                message = await receive()
-                part, more = _part(message), bool(message.get("more_body"))
+            while True:
+                part = _part(message)
                 size += len(part)
                 if size > MOST_BYTES:
                     parts.clear()
@@ -72,6 +73,9 @@ class Bodies:
                     parts.append(part)
                     kept += len(part)
                     self._held += len(part)
+                if size > MOST_DROPPED or not message.get("more_body"):
+                    break
+                message = await receive()
         finally:
             self._held -= kept
         if size > MOST_BYTES:
@@ -79,7 +83,7 @@ class Bodies:
         return b"".join(parts)
 
 
-def _part(message: Mapping[str, Any]) -> bytes:
+def _part(message: Message) -> bytes:
     if message["type"] == "http.disconnect":
         raise Malformed("the body was cut off; send it again")
     return bytes(message.get("body", b""))
