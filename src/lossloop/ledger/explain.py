@@ -71,15 +71,18 @@ def _with_rows(found: Finding, payload: bytes) -> Finding:
     try:
         batch = batch_of(payload)
         batch.validate(full=True)
+        return _told(found, batch)
     except (pa.ArrowException, OSError, EOFError, ValueError, TypeError, MemoryError):
         return found
+
+
+def _told(found: Finding, batch: pa.RecordBatch) -> Finding:
     names = set(batch.schema.names)
     kind = found.kind or ("prediction" if "y_pred" in names else "outcome" if "y_true" in names else "")
-    if found.rows is None:
-        found = replace(found, rows=batch.num_rows)
+    rows = batch.num_rows if found.rows is None else found.rows
     if not kind:
-        return found
+        return replace(found, rows=rows)
     frame = Frame(kind=Kind[kind.upper()], time=0, batch=batch)
     ids = ids_of(frame)
     known = () if ids is None else tuple(ids.drop_null().slice(0, MOST_IDS).to_pylist())
-    return replace(found, kind=kind, model=model_in(frame), ids=known)
+    return replace(found, rows=rows, kind=kind, model=model_in(frame), ids=known)

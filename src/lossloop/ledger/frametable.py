@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from lossloop.ledger.facts import TIME
 from lossloop.ledger.frames import Frame, batch_of, payload_of
+from lossloop.ledger.manifests import Piece
 from lossloop.ledger.sameness import same_batches
 
 FRAME_TIME, FRAME_END, PAYLOAD = "frame_time", "frame_end", "payload"
@@ -102,6 +104,27 @@ class TableWriter:
         return self._writer is not None
 
 
+def pieces_of(path: Path) -> tuple[Piece, ...]:
+    """The row groups of a file, and its footer, with their checksums: a page's own leave out its header."""
+    with opened(path) as file:
+        starts = [_start(file.metadata.row_group(number)) for number in range(file.num_row_groups)]
+    size = path.stat().st_size
+    with path.open("rb") as raw:
+        raw.seek(size - 8)
+        footer = size - 8 - int.from_bytes(raw.read(4), "little")
+        ends = [*starts[1:], footer, size]
+        return tuple(
+            Piece(end=end, crc=_crc(raw, start, end)) for start, end in zip([0, *ends], ends, strict=False)
+        )
+
+
+def holds(path: Path, pieces: Sequence[Piece], number: int) -> bool:
+    """Whether a piece of a file is as it was sealed."""
+    start = pieces[number - 1].end if number else 0
+    with path.open("rb") as raw:
+        return _crc(raw, start, pieces[number].end) == pieces[number].crc
+
+
 def groups(path: Path) -> Iterator[pa.Table]:
     """The row groups of a file, one after the other."""
     with opened(path) as file:
@@ -131,6 +154,20 @@ def survives(frame: Frame) -> bool:
         return same_batches(frame.batch, batch_from(rows, schema))
     except pa.ArrowException:
         return False
+
+
+def _start(group: Any) -> int:
+    """Where the first page of a row group begins; without dictionaries, each column begins with its data."""
+    return min(int(group.column(number).data_page_offset) for number in range(group.num_columns))
+
+
+def _crc(raw: IO[bytes], start: int, end: int) -> int:
+    """CRC-32 of a range of a file; -1 where the file ends before it does."""
+    raw.seek(start)
+    crc, left = 0, int(end - start)
+    while left and (part := raw.read(min(left, 1 << 20))):
+        crc, left = zlib.crc32(part, crc), left - len(part)
+    return -1 if left else crc
 
 
 def _whole(column: pa.ChunkedArray) -> pa.Array:

@@ -49,6 +49,14 @@ class Blob(Record, frozen=True):
     digest: str = ""
 
 
+class Piece(Record, frozen=True):
+    """A part of a file, up to a byte: row groups first, and last what says where they are."""
+
+    end: int
+    crc: int
+    """CRC-32 of the bytes since the piece before."""
+
+
 class Table(Record, frozen=True):
     """Rows of one kind, model and schema in one Parquet file."""
 
@@ -63,6 +71,8 @@ class Table(Record, frozen=True):
     first: Micros
     last: Micros
     """Receipt times of the first and the last row."""
+    pieces: tuple[Piece, ...] = ()
+    """The file's row groups, and its footer: what is damaged touches no other rows."""
 
 
 class Range(Record, frozen=True):

@@ -17,9 +17,9 @@ from lossloop.ledger import frametable, manifests, sidecar
 from lossloop.ledger.frameindex import FrameIndex
 from lossloop.ledger.frames import batch_of, payload_of
 from lossloop.ledger.frametable import PAYLOAD, TableWriter
-from lossloop.ledger.manifests import Blob, Manifest, Removed, Table
+from lossloop.ledger.manifests import Blob, Manifest, Piece, Removed, Table
 from lossloop.ledger.sealed import SealedSegment
-from lossloop.ledger.sealwriter import draft_of, settled, write_ids, write_index
+from lossloop.ledger.sealwriter import draft_of, placed, write_ids, write_index
 
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 """Which of the rows of a table stay. Shape (rows of the table,)."""
@@ -45,10 +45,11 @@ def rewritten(
     index = _thinned(segment.index, keep)
     tables = list(manifest.tables)
     for number, mask in keep.items():
-        file = _table(root, manifest, tables[number], mask, generation)
+        pieces, file = _table(root, tables[number], mask, generation)
         first, last = _times(index, number)
-        rows = int(mask.sum())
-        tables[number] = msgspec.structs.replace(tables[number], file=file, rows=rows, first=first, last=last)
+        tables[number] = msgspec.structs.replace(
+            tables[number], file=file, pieces=pieces, rows=int(mask.sum()), first=first, last=last
+        )
     return msgspec.structs.replace(
         manifest,
         generation=generation,
@@ -110,10 +111,10 @@ def _removed(manifest: Manifest, keep: Mapping[int, Mask], why: str) -> tuple[Re
     )
 
 
-def _table(root: Path, manifest: Manifest, table: Table, mask: Mask, generation: int) -> Blob:
+def _table(root: Path, table: Table, mask: Mask, generation: int) -> tuple[tuple[Piece, ...], Blob]:
     """The file of a table without some rows; none where no row is left."""
     if table.schema and not mask.any():
-        return Blob()
+        return (), Blob()
     draft = draft_of(root / table.file.path, generation)
     schema = manifests.schema_of(table) if table.schema else None
     writer = TableWriter(draft, frametable.schema_for(schema))
@@ -126,8 +127,7 @@ def _table(root: Path, manifest: Manifest, table: Table, mask: Mask, generation:
             thin = rows.filter(pa.array(mask[done : done + count]))
         writer.write(thin.combine_chunks())
         done += count
-    writer.close()
-    return settled(root, draft)
+    return placed(root, draft, writer)
 
 
 def _payloads(rows: pa.Table, mask: Mask) -> tuple[pa.Table, int]:

@@ -164,14 +164,20 @@ class _Gone:
 
 
 class _Groups:
-    """The row groups of a Parquet file."""
+    """The row groups of a Parquet file, each compared with its checksum before it is read.
+
+    Raises:
+        pa.ArrowInvalid: The file's end, which says where they are, is damaged.
+    """
 
     def __init__(self, root: Path, table: Table) -> None:
-        self._file: pq.ParquetFile = frametable.opened(root / table.file.path)
+        self._path = root / table.file.path
+        self._pieces = table.pieces
+        if not self._pieces or not frametable.holds(self._path, self._pieces, len(self._pieces) - 1):
+            raise pa.ArrowInvalid("its end was changed")
+        self._file: pq.ParquetFile = frametable.opened(self._path)
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._begins = np.cumsum([0, *counts])
-        if table.schema and self._begins[-1] != table.rows:
-            raise pa.ArrowInvalid("another number of rows than was sealed")
 
     def place(self, row: int) -> tuple[int, int]:
         """The row group that a row of the file lies in, and the group's first row."""
@@ -181,7 +187,10 @@ class _Groups:
     def read(self, number: int) -> pa.Table | None:
         """A row group; None where it is damaged."""
         try:
-            return self._file.read_row_group(number)
+            whole = frametable.holds(self._path, self._pieces, number)
+            return self._file.read_row_group(number) if whole else None
+        except FileNotFoundError:
+            raise
         except (OSError, pa.ArrowException):
             return None
 

@@ -13,7 +13,7 @@ from lossloop.ledger import durable, frameindex, frametable, manifests, sidecar
 from lossloop.ledger.frameindex import DAMAGED, NOWHERE
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.frametable import BYTES, ROWS, Placed, TableWriter
-from lossloop.ledger.manifests import Blob, Manifest, Range, Table
+from lossloop.ledger.manifests import Blob, Manifest, Piece, Range, Table
 
 MOST_TABLES = 256
 """A segment with more schemas than this keeps the frames of the others as they were."""
@@ -156,14 +156,16 @@ class _Table:
     def finish(self, root: Path) -> Table:
         self._flush()
         first, last = self._times or (0, 0)
+        pieces, file = placed(root, self._draft, self._writer)
         return Table(
-            file=settled(root, self._draft) if self._writer.close() else Blob(),
+            file=file,
             kind=self._kind.name.lower(),
             model=self._model,
             rows=self._rows,
             schema="" if self._schema is None else manifests.schema_text(self._schema),
             first=first,
             last=last,
+            pieces=pieces,
         )
 
     def _flush(self) -> None:
@@ -216,6 +218,13 @@ def settled(root: Path, draft: Path) -> Blob:
     blob = Blob(path=str(path.relative_to(root)), bytes=draft.stat().st_size, digest=durable.digest_of(draft))
     durable.publish(draft, path)
     return blob
+
+
+def placed(root: Path, draft: Path, writer: TableWriter) -> tuple[tuple[Piece, ...], Blob]:
+    """Finish a table's file: its pieces and the file, none of either where there are no rows."""
+    if not writer.close():
+        return (), Blob()
+    return frametable.pieces_of(draft), settled(root, draft)
 
 
 def draft_of(path: Path, generation: int) -> Path:

@@ -21,24 +21,16 @@ def check_table(log: Path, manifest: Manifest, number: int, wrong: str) -> Itera
     table = manifest.tables[number]
     path = manifests.sealed_directory(log) / table.file.path
     try:
-        file = frametable.opened(path)
+        bad = [each for each in range(len(table.pieces)) if not frametable.holds(path, table.pieces, each)]
+        file = None if len(table.pieces) - 1 in bad else frametable.opened(path)
     except (OSError, pa.ArrowException):
+        file = None
+    if file is None or not bad:
         yield _finding(manifest, table, f"{table.file.path}: {wrong}: nothing of it can be read")
         return
     with file:
-        bad = [group for group in range(file.num_row_groups) if not _reads(file, group)]
         for group in bad:
             yield _group(log, manifest, number, file, group, wrong)
-    if not bad:
-        yield _finding(manifest, table, f"{table.file.path}: {wrong}, though every page's checksum holds")
-
-
-def _reads(file: pq.ParquetFile, group: int) -> bool:
-    try:
-        file.read_row_group(group)
-    except (OSError, pa.ArrowException):
-        return False
-    return True
 
 
 def _group(
@@ -85,7 +77,7 @@ def _ids(file: pq.ParquetFile, group: int) -> tuple[str, ...]:
     return tuple(str(id) for id in ids.slice(0, MOST_IDS).to_pylist() if id is not None)
 
 
-def _finding(manifest: Manifest, table: Table, problem: str, ids: tuple[str, ...] = ()) -> Finding:
+def _finding(manifest: Manifest, table: Table, problem: str, *, ids: tuple[str, ...] = ()) -> Finding:
     return Finding(
         segment=manifest.segment,
         problem=problem,
