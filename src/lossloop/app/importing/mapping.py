@@ -84,12 +84,12 @@ def read_flags(
     Raises:
         InputError: One is not of this form, or says what is not possible.
     """
-    columns: dict[str, Columns] = {}
+    columns: dict[str, Any] = {}
     for pair in pairs:
         ours, _, theirs = pair.partition("=")
         if not ours or not theirs:
             raise InputError(f"{pair!r} is no mapping; write NAME=COLUMN, such as y_pred=score", field="map")
-        columns[ours] = tuple(filter(None, theirs.split(","))) if "," in theirs else theirs
+        columns[ours] = list(filter(None, theirs.split(","))) if "," in theirs else theirs
     said: dict[str, Any] = {}
     for pair in labels:
         word, _, number = pair.rpartition("=")
