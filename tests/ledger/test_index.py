@@ -1,4 +1,4 @@
-"""The index finds what was added, and nothing else: also where keys share buckets, tags or a whole half."""
+"""The index against a dictionary: rows are found by their keys, whatever they came with."""
 
 from __future__ import annotations
 
@@ -7,73 +7,86 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lossloop.ledger import index as ours
 from lossloop.ledger.index import Index
 from lossloop.ledger.keys import Int64, UInt64
 
-# Few values for the bits that choose a bucket and for those that a slot keeps: many keys meet.
-HALVES = st.builds(lambda tag, bucket: tag << 33 | bucket, st.integers(0, 3), st.integers(0, 200))
-KEYS = st.tuples(st.integers(0, 3), HALVES).filter(any)
+Key = tuple[int, int]
+LAST = (1 << 64) - 1
+halves = st.integers(0, 3) | st.integers(0, LAST) | st.sampled_from([1024, 2048, 1 << 63, LAST - 1024, LAST])
+"""Small ones and multiples of the index's size meet in one bucket; the last one overflows into the first."""
+some_keys = st.tuples(halves, halves).filter(lambda key: key != (0, 0))
 
 
-def halves(keys: list[tuple[int, int]]) -> tuple[UInt64, UInt64]:
-    columns = np.array(keys, dtype=np.uint64).reshape(-1, 2)
-    return columns[:, 0].copy(), columns[:, 1].copy()
+def columns(keys: list[Key]) -> tuple[UInt64, UInt64]:
+    high, low = (np.array([key[half] for key in keys], np.uint64) for half in (0, 1))
+    return high, low
 
 
-def filled(high: UInt64, low: UInt64, cuts: list[int]) -> Index:
-    """An index of all keys, added in batches that end where `cuts` say."""
-    index, start = Index(), 0
-    for end in [*sorted(cuts), len(low)]:
+def filled(keys: list[Key], cuts: list[int]) -> Index:
+    """Keys added in batches that end at the cuts."""
+    index, (high, low), start = Index(), columns(keys), 0
+    for end in [*sorted(min(cut, len(keys)) for cut in cuts), len(keys)]:
         index.add(high[:end], low[:end], start, end)
         start = end
     return index
 
 
-@given(st.lists(KEYS, unique=True, max_size=600), st.lists(KEYS, max_size=50), st.lists(st.integers(0, 600)))
-def test_keys_are_found_where_they_were_added(
-    keys: list[tuple[int, int]], others: list[tuple[int, int]], cuts: list[int]
-) -> None:
-    high, low = halves(keys)
-    index = filled(high, low, [min(cut, len(keys)) for cut in cuts])
-    rows = {key: row for row, key in enumerate(keys)}
-    wanted = keys + others
-    assert index.find(high, low, *halves(wanted)).tolist() == [rows.get(key, -1) for key in wanted]
+def found(index: Index, keys: list[Key], wanted: list[Key]) -> Int64:
+    return index.find(*columns(keys), *columns(wanted))
 
 
-@pytest.mark.parametrize("batch", [1, 7, 1_000, 50_000])
-def test_an_index_grows_with_what_is_added(batch: int) -> None:
-    count = min(50_000, 300 * batch)
-    high, low = random_keys(count)
-    index = filled(high, low, list(range(0, count, batch)))
-    shuffled = np.random.default_rng(1).permutation(count)
-    assert (index.find(high, low, high[shuffled], low[shuffled]) == shuffled).all()
-    assert (index.find(high, low, high, low + np.uint64(1)) == -1).all()
+@given(
+    st.lists(some_keys, unique=True, max_size=60),
+    st.lists(st.integers(0, 60), max_size=5),
+    st.lists(some_keys),
+)
+def test_it_finds_what_a_dictionary_finds(keys: list[Key], cuts: list[int], others: list[Key]) -> None:
+    rows, index = {key: row for row, key in enumerate(keys)}, filled(keys, cuts)
+    assert found(index, keys, keys).tolist() == list(range(len(keys)))
+    assert found(index, keys, others).tolist() == [rows.get(key, -1) for key in others]
 
 
-def test_one_bucket_takes_any_number_of_keys() -> None:
-    high = np.arange(1, 501, dtype=np.uint64)
-    low = np.full(500, 5, np.uint64)
-    index = filled(high, low, [3])
-    assert index.find(high, low, high, low).tolist() == list(range(500))
-    assert index.find(high, low, high + np.uint64(500), low).tolist() == [-1] * 500
+@given(st.lists(some_keys, unique=True, max_size=60), st.lists(st.integers(0, 60), max_size=5))
+def test_it_grows_without_losing_a_row(keys: list[Key], cuts: list[int]) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ours, "_LEAST", 1)
+        index = filled(keys, cuts)
+    assert found(index, keys, keys).tolist() == list(range(len(keys)))
+    assert index._buckets.size >= 2 * len(keys), "more than half full, looking takes long"
 
 
-def test_rows_that_were_erased_are_not_found() -> None:
-    high, low = random_keys(1_000)
-    high[::2] = low[::2] = 0
-    index = filled(high, low, [])
-    found: Int64 = index.find(high, low, high, low)
-    assert (found[1::2] == np.arange(1, 1_000, 2)).all()
-    assert (found[::2] == -1).all()
+@pytest.mark.parametrize("low", [7, LAST], ids=["a bucket", "the last bucket"])
+def test_many_keys_in_one_bucket_are_told_apart(low: int) -> None:
+    keys = [(row, low) for row in range(500)]
+    index = filled(keys, [100, 101, 400])
+    assert found(index, keys, keys[::-1]).tolist() == list(range(500))[::-1]
+    assert found(index, keys, [(500, low), (0, 8)]).tolist() == [-1, -1]
 
 
-def test_an_empty_index_finds_nothing() -> None:
-    nothing = np.empty(0, np.uint64)
-    wanted = np.arange(3, dtype=np.uint64)
-    assert Index().find(nothing, nothing, wanted, wanted).tolist() == [-1, -1, -1]
-    assert Index().find(nothing, nothing, nothing, nothing).tolist() == []
+def test_the_same_key_may_be_asked_for_often() -> None:
+    keys = [(1, 1), (2, 2)]
+    assert found(filled(keys, []), keys, [(2, 2)] * 5 + [(3, 3)] * 2).tolist() == [1] * 5 + [-1] * 2
 
 
-def random_keys(count: int) -> tuple[UInt64, UInt64]:
-    random = np.random.default_rng(0)
-    return tuple(random.integers(1, 2**63, count).astype(np.uint64) << np.uint64(1) for _ in range(2))  # type: ignore[return-value]
+def test_an_empty_index_has_nothing() -> None:
+    assert found(Index(), [], [(1, 1)]).tolist() == [-1]
+    assert found(Index(), [], []).tolist() == []
+
+
+def test_what_was_erased_takes_no_place() -> None:
+    """Any number of rows may have been erased: their keys are all 0, 0, and nobody asks for them."""
+    keys = [(0, 0)] * 5000 + [(1, 0), (0, 1024)] + [(0, 0)] * 5000
+    index = filled(keys, [3000])
+    assert np.count_nonzero(index._buckets >= 0) == 2
+    assert found(index, keys, [(1, 0), (0, 1024), (5, 5)]).tolist() == [5000, 5001, -1]
+
+
+def test_random_keys_by_the_hundred_thousand() -> None:
+    high, low = np.random.default_rng(0).integers(1, 1 << 64, (2, 200_000), np.uint64)
+    index = Index()
+    for start in range(0, 200_000, 50_000):
+        index.add(high, low, start, start + 50_000)
+    order = np.random.default_rng(1).permutation(200_000)
+    assert np.array_equal(index.find(high, low, high[order], low[order]), order)
+    assert (index.find(high, low, low, high) == -1).all()
