@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lossloop.app.http import ROUTES, Endpoint
+from lossloop.app.http.endpoints import ARROW
 from lossloop.app.http.server import MOST_BYTES
 from tests.app.desk import WATCH, policy_text
 from tests.app.server import Reply, Server, within
@@ -324,7 +325,10 @@ def test_the_openapi_document_describes_every_endpoint(server: Server) -> None:
         assert operation["summary"].endswith(".")
         assert (operation["security"] == []) == endpoint.open
         assert ("requestBody" in operation) == (endpoint.body is not None)
-        assert {each["name"] for each in operation["parameters"]} == _names_in(endpoint.path)
+        streams = {"model"} if endpoint.stream is not None else set()
+        assert {each["name"] for each in operation["parameters"]} == _names_in(endpoint.path) | streams
+        assert (ARROW in str(operation.get("requestBody"))) == (endpoint.stream is not None)
+        assert list(operation["responses"]["200"]["content"]) == [endpoint.answers]
     identifiers = [operation["operationId"] for path in paths.values() for operation in path.values()]
     assert len(set(identifiers)) == len(ROUTES)
 

@@ -12,10 +12,9 @@ import pyarrow as pa
 import pytest
 
 from lossloop.app.http.bodies import MOST_BYTES
+from lossloop.app.http.endpoints import ARROW
 from lossloop.core.ids import new_id
 from tests.app.server import Reply, Server
-
-ARROW = "application/vnd.apache.arrow.stream"
 
 
 def post(server: Server, path: str, body: bytes, *, wait: float = 10, **headers: str) -> Reply:
@@ -64,7 +63,8 @@ def test_columns_are_taken_like_rows(server: Server, recorded: str) -> None:
     ids = [new_id(), new_id()]
     columns = {
         "id": ids, "version": [1, 1], "y_pred": [0.25, 1], "unit": ["ann", None],
-        "role": ["challenger", None], "propensity": [0.5, None], "time": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00"],
+        "role": ["challenger", None], "propensity": [0.5, None],
+        "time": ["2024-01-01T00:00:00Z", "2024-01-01T01:00:00+01:00"],
         "features": {"plan": ["pro", None], "visits": [3, 4.5]},
     }  # fmt: skip
     reply = server.call("POST", "/v1/predictions", {"model": recorded, "columns": columns}, wait=10)

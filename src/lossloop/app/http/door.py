@@ -12,15 +12,15 @@ from urllib.parse import parse_qs
 import msgspec
 
 from lossloop.app.http.bodies import Bodies, Receive, decoded, unpacked
-from lossloop.app.http.endpoints import Call, Endpoint
+from lossloop.app.http.endpoints import ARROW, Call, Endpoint
 from lossloop.app.http.problems import Unsupported, details, problem, status_of
 from lossloop.app.running import Running
 from lossloop.core.errors import InputError, LossloopError
 from lossloop.serve.counters import reason_of
 
-ARROW = b"application/vnd.apache.arrow.stream"
 LONGEST_WAIT = 60.0
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d+(?:\.\d+)?)")
+_ARROW = ARROW.encode()
 _LATER = ((b"retry-after", b"1"),)
 
 Scope = Mapping[str, Any]
@@ -78,7 +78,7 @@ class Door:
         if encoding is not None:
             raw = unpacked(raw, encoding)
         kind = headers.get(b"content-type", b"")
-        if kind.partition(b";")[0].strip().lower() != ARROW:
+        if kind.partition(b";")[0].strip().lower() != _ARROW:
             assert self._reader is not None
             return decoded(self._reader, raw)
         if self._endpoint.stream is None:

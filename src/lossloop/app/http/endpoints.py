@@ -45,6 +45,7 @@ class Call:
     wait: float
 
 
+ARROW, JSON, TEXT = "application/vnd.apache.arrow.stream", "application/json", "text/plain"
 Reply = tuple[int, dict[str, Any] | str]
 Handler = Callable[[Call], Awaitable[Reply]]
 
@@ -60,6 +61,7 @@ class Endpoint:
     body: type[requests.Body] | None = None
     stream: type[requests.Stream] | None = None
     """What else than JSON it takes: an Arrow stream."""
+    answers: str = JSON
     open: bool = False
     """Whether it answers without a token."""
 
@@ -210,7 +212,7 @@ COMMAND_PATIENCE = 10.0
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint(method="GET", path="/v1/health", handler=_health, open=True,
              summary="Whether the server answers, and how far the loop has come."),
-    Endpoint(method="GET", path="/metrics", handler=_show_metrics,
+    Endpoint(method="GET", path="/metrics", handler=_show_metrics, answers=TEXT,
              summary="What the server counts, as text for Prometheus."),
     Endpoint(method="GET", path="/v1/models", handler=_list_models, summary="The names of all models."),
     Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model,

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from lossloop.app.http.endpoints import Endpoint
+from lossloop.app.http.endpoints import ARROW, JSON, Endpoint
 
 PROBLEM = {
     "type": "object",
@@ -40,20 +40,34 @@ def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     problem = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    shape = "object" if endpoint.answers == JSON else "string"
     operation: dict[str, Any] = {
         "summary": endpoint.summary,
         "operationId": endpoint.handler.__name__.strip("_"),
         "security": [] if endpoint.open else [{"token": []}],
         "parameters": [_parameter(name) for name in re.findall(r"{(\w+)(?::\w+)?}", endpoint.path)],
         "responses": {
-            "200": {"description": "Done", "content": {"application/json": {"schema": {"type": "object"}}}},
+            "200": {"description": "Done", "content": {endpoint.answers: {"schema": {"type": shape}}}},
             "default": {"description": "A problem", "content": problem},
         },
     }
     if endpoint.body is not None:
         schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        content: dict[str, Any] = {"application/json": {"schema": schema}}
+        if endpoint.stream is not None:
+            content[ARROW] = {"schema": {"type": "string", "format": "binary"}}
+            operation["parameters"].append(_MODEL)
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
+
+
+_MODEL = {
+    "name": "model",
+    "in": "query",
+    "required": False,
+    "description": "The model of an Arrow stream whose schema does not name it.",
+    "schema": {"type": "string"},
+}
 
 
 def _plain(path: str) -> str:
