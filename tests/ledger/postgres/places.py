@@ -48,7 +48,7 @@ class Partition:
 
     def log(self) -> PartitionLog:
         session = self._session()
-        return PartitionLog(session, PostgresStore(session, self._lease), self._lease.partition)
+        return PartitionLog(session, PostgresStore(session, self._lease))
 
     def writer(self) -> PostgresStore:
         return PostgresStore(self._session(), self._lease)

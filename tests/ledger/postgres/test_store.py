@@ -49,7 +49,7 @@ def hold(database: Database) -> Iterator[Hold]:
         session = Session(replace(database, url=url or database.url))
         sessions.append(session)
         store = PostgresStore(session, lease or leases[partition])
-        return Held(session=session, store=store, log=PartitionLog(session, store, partition))
+        return Held(session=session, store=store, log=PartitionLog(session, store))
 
     yield make
     for session in sessions:

@@ -12,7 +12,7 @@ from lossloop.core.errors import LossloopError
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.errors import Fenced
 from lossloop.ledger.postgres.leases import SPAN, Leases
-from lossloop.ledger.postgres.session import Session
+from lossloop.ledger.postgres.session import Row, Session
 from lossloop.ledger.postgres.store import Lease, PartitionLog, PostgresStore
 
 
@@ -61,6 +61,7 @@ class Crew:
         self._session = Session(database)
         self._begin = begin
         self._foldings: dict[Lease, Folding] = {}
+        self._ends: list[Row] = []
         self._leases = Leases(database, span=span, name=name)
         self._leases.start()
 
@@ -77,6 +78,8 @@ class Crew:
                 kept in memory for it is gone, and the next step begins it anew.
         """
         self._follow()
+        # One look for all partitions: an idle applier asks the database one thing at a time.
+        self._ends = self._session.rows("segments") if self._foldings else []
         return sum(self._step(lease) for lease in list(self._foldings))
 
     def close(self) -> None:
@@ -108,8 +111,11 @@ class Crew:
             self._end(lease)
         for lease in sorted(held - set(self._foldings), key=lambda lease: lease.partition):
             store = PostgresStore(self._session, lease)
-            log = PartitionLog(self._session, store, lease.partition)
+            log = PartitionLog(self._session, store, look=self._seen)
             self._foldings[lease] = self._begin(Share(lease=lease, log=log, store=store))
+
+    def _seen(self) -> list[Row]:
+        return self._ends
 
     def _end(self, lease: Lease) -> None:
         folding = self._foldings.pop(lease, None)

@@ -6,7 +6,7 @@ segment's frames become visible in their order, and a reader that has gone past 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,7 +148,7 @@ class PostgresReader:
 
     def __init__(self, session: Session, partitions: Collection[int] | None = None) -> None:
         self._session = session
-        self._partitions = None if partitions is None else [EVERY, *partitions]
+        self._partitions = None if partitions is None else {EVERY, *partitions}
         self._heads: dict[str, Heads] = {}
 
     def read(self, after: Offsets, *, most: int = READ_AT_ONCE) -> Iterator[Entry]:
@@ -170,12 +170,16 @@ class PostgresReader:
 
     def _behind(self, after: Offsets) -> dict[str, int]:
         """The segments that have something behind `after`, and where they end."""
-        ends = (
-            self._session.rows("segments")
-            if self._partitions is None
-            else self._session.rows("segments_of", partitions=self._partitions)
-        )
-        return {segment: end for segment, end in sorted(ends) if end > after.get(segment, 0)}
+        ends = sorted(self._ends())
+        return {segment: end for segment, end in ends if end > after.get(segment, 0)}
+
+    def _ends(self) -> Iterable[tuple[str, int]]:
+        """Where each segment that is read here ends."""
+        found = self._session.rows("segments")
+        return [(segment, end) for segment, partition, end in found if self._reads(partition)]
+
+    def _reads(self, partition: int) -> bool:
+        return self._partitions is None or partition in self._partitions
 
     def _read_ahead(self, after: Offsets) -> None:
         """Know the first heads behind `after` of each of its segments, and of no others."""

@@ -17,10 +17,7 @@ SELECT * FROM unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigin
 ON CONFLICT (segment) DO UPDATE SET frames = excluded.frames;
 
 -- name: segments
-SELECT segment, frames FROM segments;
-
--- name: segments_of
-SELECT segment, frames FROM segments WHERE partition = ANY(%(partitions)b::integer[]);
+SELECT segment, partition, frames FROM segments;
 
 -- name: heads
 -- Of each segment the first frames behind a number, without their payload.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -50,6 +50,11 @@ class PostgresStore(BufferedStore):
         self._known: dict[Key, Any] = {}
         self._listed: dict[tuple[str, str, Any], dict[str, Any]] = {}
         self._own = 0
+
+    @property
+    def partition(self) -> int:
+        """Whose state this is."""
+        return self._lease.partition
 
     def change(self) -> int:
         return int(self._rows("commits_of")[0][0]) - self._own
@@ -166,34 +171,51 @@ def _values(changes: Changes) -> dict[str, list[Any]]:
     }
 
 
-class PartitionLog:
-    """The log as a partition's applier uses it: it reads its share, and writes with its transactions."""
+Look = Callable[[], Sequence[tuple[str, int, int]]]
+"""Segments, their partitions and where they end, as they were when somebody looked."""
 
-    def __init__(self, session: Session, store: PostgresStore, partition: int) -> None:
+
+class PartitionLog:
+    """The log as a partition's applier uses it: it reads its share, and writes with its transactions.
+
+    Args:
+        session: Shared by the partitions of one applier; closed by whoever made it.
+        store: With whose transactions frames are appended.
+        look: Who looks for all of them, where that is not done anew for each read.
+    """
+
+    def __init__(self, session: Session, store: PostgresStore, *, look: Look | None = None) -> None:
         self._session = session
         self._store = store
-        self._partition = partition
+        self._look: Look = look or (lambda: session.rows("segments"))
 
     def writer(self) -> PartitionWriter:
-        return PartitionWriter(self._store, self._partition)
+        return PartitionWriter(self._store)
 
     def reader(self) -> PartitionReader:
-        return PartitionReader(self._session, [self._partition])
+        return PartitionReader(self._session, self._store.partition, self._look)
 
 
 class PartitionReader(PostgresReader):
-    """Reads over a session that others use too."""
+    """Reads one partition over a session that others use too."""
+
+    def __init__(self, session: Session, partition: int, look: Look) -> None:
+        super().__init__(session, [partition])
+        self._look = look
 
     def close(self) -> None:
         """The session is closed by whoever made it."""
+
+    def _ends(self) -> Iterable[tuple[str, int]]:
+        return [(segment, end) for segment, partition, end in self._look() if self._reads(partition)]
 
 
 class PartitionWriter:
     """Appends with the transactions of a store; frames about no model belong to its partition."""
 
-    def __init__(self, store: PostgresStore, partition: int) -> None:
+    def __init__(self, store: PostgresStore) -> None:
         self._store = store
-        self._segments = Segments(home=partition)
+        self._segments = Segments(home=store.partition)
 
     def append(self, frames: Sequence[Frame]) -> Position:
         return self._store.append(frames, self._segments)

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from lossloop.core.errors import Conflict, StateError
+from lossloop.ledger.applier import Applier
+from lossloop.ledger.postgres.crew import Crew, Folding, Share
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.frames import partition_of
+from lossloop.ledger.postgres.leases import Leases, holders
+from lossloop.ledger.postgres.log import PostgresLog
+from lossloop.ledger.postgres.turns import Turn
+from lossloop.ledger.postgres.view import PostgresView
+from tests.ledger.postgres.processes import MODELS, begin, shares, wait_until
+from tests.ledger.samples import outcome_frame
+
+LONG = timedelta(hours=1)
+Gather = Callable[..., Crew]
+
+
+@pytest.fixture
+def gather(database: Database) -> Iterator[Gather]:
+    """Makes crews, which are closed in the end."""
+    crews: list[Crew] = []
+
+    def make(begin: Callable[[Share], Folding] = begin, *, span: timedelta = LONG, name: str = "a") -> Crew:
+        crews.append(Crew(database, begin, span=span, name=name))
+        return crews[-1]
+
+    yield make
+    for crew in crews:
+        crew.close()
+
+
+@pytest.fixture
+def view(database: Database) -> Iterator[PostgresView]:
+    view = PostgresView(database)
+    yield view
+    view.close()
+
+
+def write(database: Database, rounds: int = 1) -> None:
+    writer = PostgresLog(database).writer()
+    for number in range(rounds):
+        writer.append([outcome_frame({f"{number}": 1.0}, model=model) for model in MODELS])
+    writer.close()
+
+
+def frames(view: PostgresView) -> dict[str, int]:
+    return {model: held[0] for model, held in view.all("sum", tuple[int, int, float]).items()}
+
+
+def test_a_crew_folds_all_partitions(database: Database, gather: Gather, view: PostgresView) -> None:
+    write(database, rounds=2)
+    crew = gather()
+    assert crew.step() == 2 * len(MODELS)
+    assert crew.partitions == [0, 1, 2, 3]
+    assert frames(view) == dict.fromkeys(MODELS, 2)
+    assert crew.step() == 0
+    write(database)
+    assert crew.step() == len(MODELS)
+    assert crew.step() == 4, "decisions are facts, which are read too: a frame for each partition"
+    assert crew.step() == 0
+
+
+def test_a_crew_that_closes_leaves_at_once(database: Database, gather: Gather, view: PostgresView) -> None:
+    write(database)
+    first = gather()
+    first.step()
+    first.close()
+    first.close()
+    assert holders(database) == {}
+    write(database)
+    gather(name="b").step()
+    assert frames(view) == dict.fromkeys(MODELS, 2)
+
+
+def test_a_crew_makes_room_for_another(database: Database, gather: Gather) -> None:
+    span = timedelta(seconds=1)
+    one, other = gather(span=span), gather(span=span, name="b")
+
+    def share() -> bool:
+        one.step()
+        other.step()
+        return shares(database) == {"a": 2, "b": 2} and len(one.partitions) == len(other.partitions) == 2
+
+    wait_until(share)
+
+
+def test_a_partition_that_was_lost_is_dropped_and_the_others_go_on(
+    database: Database, gather: Gather, view: PostgresView
+) -> None:
+    crew = gather()
+    crew.step()
+    with psycopg.connect(database.url) as connection:
+        connection.execute(
+            f"UPDATE {database.schema}.partitions SET token = token + 1, holder = 'x' WHERE partition = 2"
+        )
+    write(database)
+    crew.step()
+    assert crew.partitions == [0, 1, 3]
+    assert frames(view) == {model: 1 for model in MODELS if partition_of(model, 4) != 2}
+    assert crew.step() == 0
+
+
+class _Failing:
+    """Fails at its first step; what it was begun with is gone then."""
+
+    made = 0
+
+    def __init__(self, share: Share) -> None:
+        _Failing.made += 1
+        self._first = _Failing.made == 1
+        self._applier: Applier = begin(share)
+
+    def step(self) -> int:
+        if self._first:
+            raise Conflict("as planned")
+        return self._applier.step()
+
+    def close(self) -> None:
+        self._applier.close()
+
+
+def test_a_partition_that_failed_begins_anew(database: Database, gather: Gather, view: PostgresView) -> None:
+    write(database)
+    _Failing.made = 0
+    crew = gather(_Failing)
+    with pytest.raises(Conflict, match="as planned"):
+        crew.step()
+    assert crew.partitions == [1, 2, 3]
+    assert crew.step()
+    assert _Failing.made == 5
+    assert frames(view) == dict.fromkeys(MODELS, 1)
+
+
+def test_without_a_ledger_there_is_no_crew(empty: Database) -> None:
+    with pytest.raises(StateError, match="there is no ledger"):
+        Crew(empty, begin)
+
+
+def test_a_turn_is_one_process_at_a_time(database: Database, empty: Database) -> None:
+    one, other, elsewhere = Turn(database, "work"), Turn(database, "work"), Turn(database, "rest")
+    assert one.mine()
+    assert one.mine()
+    assert not other.mine()
+    assert elsewhere.mine()
+    one.close()
+    one.close()
+    wait_until(other.mine)
+    assert not one.mine()
+    for turn in (one, other, elsewhere):
+        turn.close()
+
+
+def test_every_applier_has_a_name_of_its_own(database: Database) -> None:
+    assert Leases(database, name="a").holder.startswith("a:")
+    assert Leases(database).holder != Leases(database).holder
