@@ -10,7 +10,7 @@ import statistics
 import subprocess
 import sys
 
-from benchmarks.report import Figure, as_json
+from lossloop.app.bench import Figure, as_json
 
 ROUNDS = 15
 TARGET_SECONDS = 0.25

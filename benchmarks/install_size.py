@@ -14,7 +14,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchmarks.report import Figure, as_json
+from lossloop.app.bench import Figure, as_json
 
 TARGET_MB = 350.0
 BLOCK_BYTES = 512

@@ -33,7 +33,8 @@ watches:
 """
 """Nothing comes to be judged in a bench: what is measured is the ledger."""
 AT_ONCE = 100_000
-FOLDED_WITHIN = 300.0
+PATIENCE = 60.0
+"""Seconds without any progress after which the applier counts as stuck."""
 _KINDS = {"predictions": Kind.PREDICTION, "outcomes": Kind.OUTCOME}
 
 
@@ -117,17 +118,17 @@ class House:
         """Wait until another process has folded all that was logged.
 
         Raises:
-            StateError: It does not come to that.
+            StateError: It stands still.
         """
         state, reader = self.home.state(), self.home.log.reader()
-        deadline = time.monotonic() + FOLDED_WITHIN
+        offsets, since = state.offsets(), time.monotonic()
         try:
-            while reader.behind(state.offsets()):
-                if time.monotonic() > deadline:
-                    raise StateError(
-                        f"the applier did not come to the end of the log within {FOLDED_WITHIN:g} s"
-                    )
+            while reader.behind(offsets):
                 time.sleep(0.01)
+                before, offsets = offsets, state.offsets()
+                since = since if offsets == before else time.monotonic()
+                if time.monotonic() - since > PATIENCE:
+                    raise StateError(f"the applier has stood still for {PATIENCE:g} s with more to fold")
         finally:
             reader.close()
             state.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from lossloop.app.bench import bare, rows
 from lossloop.app.bench.base import Bench, Part, Spread, quantile
@@ -13,6 +15,7 @@ from lossloop.app.bench.floors import appended
 from lossloop.app.bench.keyed import keyed
 from lossloop.app.bench.load import Report, Stream
 from lossloop.app.bench.targets import figure
+from lossloop.app.bench.usage import Usage
 from lossloop.app.up import Up
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import LossloopError
@@ -42,7 +45,8 @@ class Sent:
 
     requests: Spread
     p99: Spread
-    clients_cpu: float
+    shares: dict[str, Any]
+    """Of all repetitions, as Usage tells them."""
 
 
 def measure(bench: Bench) -> Iterator[Figure]:
@@ -72,7 +76,7 @@ def _thousands(bench: Bench, up: Up, id: str, shape: Shape) -> Iterator[Figure]:
         peer = len(numbers) / sum(table.insert(numbers, shape.size))
     yield figure(
         id, shape.size * sent.requests.median, floor=floor, peer=peer, low=shape.size * sent.requests.low,
-        high=shape.size * sent.requests.high, ack_p99_ms=sent.p99.median, clients_cpu=sent.clients_cpu,
+        high=shape.size * sent.requests.high, ack_p99_ms=sent.p99.median, **sent.shares,
     )  # fmt: skip
 
 
@@ -88,7 +92,7 @@ def _singles(bench: Bench, up: Up, shape: Shape) -> Iterator[Figure]:
         seconds = table.insert(bench.house.any(min(1_000, shape.requests)), 1)
     yield figure(
         "http_json_1", sent.requests.median, floor=floor.requests.median, peer=len(seconds) / sum(seconds),
-        low=sent.requests.low, high=sent.requests.high, clients_cpu=sent.clients_cpu,
+        low=sent.requests.low, high=sent.requests.high, **sent.shares,
     )  # fmt: skip
     yield figure(
         "http_json_1_p99_ms", sent.p99.median, floor=floor.p99.median, peer=1000 * quantile(seconds, 0.99),
@@ -101,13 +105,15 @@ def _sent(bench: Bench, up: Up, id: str, shape: Shape) -> Sent:
     bench.screen.phase(f"{id}: {bench.sizes.repeats} times {shape.requests:,} requests")
     token, warm = bench.house.home.tokens.read(), shape.size * bench.sizes.warm_up
     send(up.url, token, [(shape.stream(), bench.house.fresh(warm))], bench.directory)
-    reports = []
+    reports, shares = [], []
     for _ in range(bench.sizes.repeats):
         numbers = bench.house.fresh(shape.size * shape.requests)
         clients = Clients(up.url, token, [(shape.stream(), numbers)], bench.directory)
         bench.house.folded()
+        usage = Usage(up)
         reports.append(clients.go())
-    return _summary(reports)
+        shares.append(usage.shares(clients=reports[-1].cpu_seconds))
+    return _summary(reports, shares)
 
 
 def _bare(bench: Bench, shape: Shape) -> Sent:
@@ -124,14 +130,14 @@ def _append_rate(bench: Bench, shape: Shape) -> float:
     return writes * GROUP * shape.size / sum(appended(bench.directory, bodies))
 
 
-def _summary(reports: Sequence[Report]) -> Sent:
+def _summary(reports: Sequence[Report], shares: Sequence[Mapping[str, float]] = ()) -> Sent:
     for report in reports:
         check(report)
     told = [report.streams[0] for report in reports]
     return Sent(
         requests=Spread.of([len(each.waited_ms) / each.seconds for each in told]),
         p99=Spread.of([quantile(each.waited_ms, 0.99) for each in told]),
-        clients_cpu=sum(report.cpu_seconds for report in reports) / sum(report.seconds for report in reports),
+        shares={name: statistics.mean(each[name] for each in shares) for name in (shares or [{}])[0]},
     )
 
 

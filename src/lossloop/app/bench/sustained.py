@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from lossloop.app.bench import rows
 from lossloop.app.bench.base import Bench, Part, quantile
@@ -13,6 +14,7 @@ from lossloop.app.bench.floors import Joined, appended
 from lossloop.app.bench.lag import Lag
 from lossloop.app.bench.load import Report, Stream
 from lossloop.app.bench.targets import figure
+from lossloop.app.bench.usage import Usage
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import LossloopError
 
@@ -28,7 +30,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     offered = SIZE * sizes.rate
     bench.screen.phase(f"sustained: {sizes.sustained_s:g} s of 2 times {offered:,.0f} events/s")
     try:
-        report, lags = _sent(bench)
+        report, lags, shares = _sent(bench)
     except LossloopError as error:
         yield from (figure(id, None, problem=str(error)) for id in IDS)
         return
@@ -38,7 +40,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
     for id, told in (("sustained_predictions", predictions), ("sustained_outcomes", outcomes)):
         yield figure(
             id, told.acknowledged / told.seconds, floor=offered, seconds=told.seconds, refused=told.refused,
-            clients_cpu=report.cpu_seconds / report.seconds,
+            **shares,
         )  # fmt: skip
     yield figure(
         "sustained_ack_p99_ms", quantile(waited, 0.99), floor=1000 * floors["append_p99"],
@@ -50,8 +52,8 @@ def measure(bench: Bench) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def _sent(bench: Bench) -> tuple[Report, list[float]]:
-    """What became of the requests, and how long facts waited for the fold."""
+def _sent(bench: Bench) -> tuple[Report, list[float], dict[str, Any]]:
+    """What became of the requests, how long facts waited for the fold, and who took how many cores."""
     house, requests = bench.house, round(bench.sizes.rate * bench.sizes.sustained_s)
     streams = {
         what: Stream(
@@ -66,10 +68,12 @@ def _sent(bench: Bench) -> tuple[Report, list[float]]:
         clients = Clients(up.url, token, given[::-1], bench.directory)
         house.folded()
         with Lag(house.home) as lag:
+            usage = Usage(up)
             report = clients.go()
+            shares = usage.shares(clients=report.cpu_seconds)
             house.folded()
     check(report)
-    return report, lag.seconds()
+    return report, lag.seconds(), shares
 
 
 def _floors(bench: Bench) -> Mapping[str, float]:

@@ -32,9 +32,14 @@ _COMMANDS = {
     "ledger prune": ("lossloop.app.cli.ledger:prune", "Remove a model's oldest facts."),
     "ledger export": ("lossloop.app.cli.ledger:export", "Write the whole ledger into a file."),
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
+    "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
-_FAMILIES = {"ledger": "The record of facts.", "loss": "Losses over history."}
+_FAMILIES = {
+    "bench": "What is promised, measured here.",
+    "ledger": "The record of facts.",
+    "loss": "Losses over history.",
+}
 """What the first words of commands of two words have in common."""
 
 app = App(

@@ -1,0 +1,149 @@
+"""`lossloop bench`: what is promised, measured on your machine."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Self
+
+from cyclopts import Parameter
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from lossloop.app.bench import FULL, QUICK, TARGETS, Figure, Machine, as_json, run_ledger
+from lossloop.app.cli.common import Json, console, print_json
+
+_MET = {True: ("yes", "green"), False: ("no", "red"), None: ("", "")}
+
+
+def ledger(
+    *,
+    only: str = "",
+    at: Path = Path(),
+    quick: Annotated[bool, Parameter(name="--quick", negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Measure the ledger: ingest, join, memory, restart, recomputation; each figure with its floor and peer.
+
+    Parameters
+    ----------
+    only
+        Ids of figures, with commas between them; all if left out.
+    at
+        A directory on the disk to measure; what is written there is removed at the end.
+    quick
+        Tiny sizes, to see that everything works: the figures say nothing about speed.
+    json
+        Answer as JSON.
+    """
+    wanted = [id.strip() for id in only.split(",") if id.strip()]
+    with BenchScreen() as screen:
+        machine, figures = run_ledger(at, QUICK if quick else FULL, screen, only=wanted)
+    if json:
+        print_json({**as_json("ledger", figures, machine), "quick": quick})
+    else:
+        shown = console()
+        shown.print(figures_table(figures, machine))
+        shown.print(held_against(figures))
+        if quick:
+            shown.print("These are tiny sizes: the figures say nothing about speed.")
+    if any(each.value is None for each in figures):
+        sys.exit(1)
+
+
+class BenchScreen:
+    """How a running bench looks: a bar on a terminal, lines elsewhere. Use as a context manager.
+
+    It writes to standard error.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=self._console,
+            transient=True,
+        )  # fmt: skip
+        self._task = self._bar.add_task("", total=None)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def phase(self, words: str) -> None:
+        if self._console.is_terminal:
+            self._bar.update(self._task, description=escape(words), completed=0, total=None)
+        else:
+            self._console.print(escape(words), highlight=False)
+
+    def progress(self, done: float) -> None:
+        self._bar.update(self._task, completed=done, total=1.0)
+
+    def figure(self, figure: Figure) -> None:
+        met, colour = _MET[figure.met]
+        value = figure.problem if figure.value is None else f"{_number(figure.value)} {figure.unit}"
+        line = Text.assemble((figure.id, "bold"), f"  {value}  ", (met and f"target met: {met}", colour))
+        self._console.print(line, highlight=False, soft_wrap=not self._console.is_terminal)
+
+
+def figures_table(figures: Sequence[Figure], machine: Machine) -> Table:
+    """Every figure in a row, with its target, and what it is held against."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("figure", "value", "", "target", "met", "floor", "x floor", "peer"):
+        right = name in ("value", "target", "floor", "x floor", "peer")
+        table.add_column(name, justify="right" if right else "left", no_wrap=True)
+    for each in figures:
+        table.add_row(*_cells(each))
+    sync = "" if machine.fdatasync_ms is None else f", fdatasync {machine.fdatasync_ms:.2g} ms (median)"
+    memory = "" if machine.memory_gb is None else f", {machine.memory_gb:.0f} GB"
+    text = f"{machine.cores} cores{memory}, Python {machine.python} on {machine.system}{sync}"
+    table.caption = Text(text, style="dim not italic")
+    return table
+
+
+def _cells(figure: Figure) -> list[Text | str]:
+    if figure.value is None:
+        return [figure.id, Text("-", style="red"), "", "", "", "", "", ""]
+    met, colour = _MET[figure.met]
+    bound = "" if figure.target is None else f"{'≥' if figure.at_least else '≤'} {_number(figure.target)}"
+    share = "" if not figure.floor else f"{figure.value / figure.floor:.3g}"
+    floor, peer = (_number(value) for value in (figure.floor, figure.peer))
+    return [
+        figure.id, Text(_number(figure.value), style="bold"), figure.unit, bound, Text(met, style=colour),
+        floor, share, peer,
+    ]  # fmt: skip
+
+
+def held_against(figures: Sequence[Figure]) -> Text:
+    """What each figure is, and what its floor and its peer are; or why it has no value."""
+    text = Text()
+    for each in figures:
+        target = TARGETS[each.id]
+        text.append(f"\n{each.id}", style="bold").append(f": {target.what}\n")
+        if each.value is None:
+            text.append(f"  not measured: {each.problem}\n", style="red")
+            continue
+        text.append(f"  floor: {target.floor}\n", style="dim")
+        if target.peer:
+            text.append(f"  peer: {target.peer}\n", style="dim")
+    return text
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
+__all__ = ["BenchScreen", "figures_table", "held_against", "ledger"]
