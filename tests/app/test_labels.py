@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lossloop.app.books import MOST_REASONS, OTHER
 from lossloop.app.reading import status
+from lossloop.app.reasons import MOST_REASONS, OTHER
 from lossloop.core.errors import PolicyError
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import msgspec
@@ -16,9 +15,6 @@ from lossloop.core.errors import UnknownName
 from lossloop.core.records import Decision, Record, Verdict
 from lossloop.core.traffic import Traffic
 from lossloop.judges import RiskState
-
-MOST_REASONS = 100
-OTHER = "other reasons"
 
 
 class WatchState(Record, frozen=True):
@@ -161,21 +157,6 @@ class Books:
         counts = self.counts(model)
         made = {name: getattr(counts, name) + number for name, number in more.items()}
         self.documents.put("counts", model, msgspec.structs.replace(counts, **made))
-
-    def missing(self, model: str) -> dict[str, int]:
-        """How many outcomes said that they will never come, by their reason."""
-        found = self.documents.all("missing", int, prefix=f"{model}/")
-        return {key.removeprefix(f"{model}/"): count for key, count in found.items()}
-
-    def add_missing(self, model: str, reasons: Mapping[str, int]) -> None:
-        """Count outcomes that will never come; reasons beyond a hundred are one."""
-        if not reasons:
-            return
-        known = self.missing(model)
-        for reason, count in sorted(reasons.items()):
-            name = reason if reason in known or len(known) < MOST_REASONS else OTHER
-            known[name] = known.get(name, 0) + count
-            self.documents.put("missing", f"{model}/{name}", known[name])
 
     def frozen(self) -> Freeze | None:
         return self.documents.get("freeze", "all", Freeze)

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -19,11 +19,9 @@ from lossloop.ledger.applier import Applier, ApplierLock
 from lossloop.ledger.base import Log
 from lossloop.ledger.facts import tick
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.postgres.crew import Crew, Share
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.store import Store
-
-if TYPE_CHECKING:
-    from lossloop.ledger.postgres.crew import Share
 
 BUSY_PAUSE, IDLE_PAUSE = 0.0005, 0.01
 TICK_EVERY = SECOND
@@ -120,8 +118,6 @@ class Folding:
 
 def folding_in(database: Database, home: Home, clock: Clock | None = None) -> Steps:
     """The fold of the partitions of a database that fall to this process."""
-    from lossloop.ledger.postgres.crew import Crew
-
     settings = home.settings()
 
     def begin(share: Share) -> Folder:

@@ -29,6 +29,10 @@ from lossloop.act.settings import Settings, read_settings
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger.base import Log
 from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.log import PostgresLog
+from lossloop.ledger.postgres.session import Session
+from lossloop.ledger.postgres.setup import init_store
+from lossloop.ledger.postgres.view import PostgresView
 from lossloop.ledger.segments import SegmentLog
 from lossloop.ledger.state import FORMAT, State
 from lossloop.ledger.store import Store
@@ -57,8 +61,6 @@ class Home:
     @property
     def log(self) -> Log:
         if self.database is not None:
-            from lossloop.ledger.postgres.log import PostgresLog
-
             return PostgresLog(self.database)
         return self.segments
 
@@ -101,8 +103,6 @@ class Home:
 
     @cached_property
     def _salt(self) -> str:
-        from lossloop.ledger.postgres.session import Session
-
         assert self.database is not None
         session = Session(self.database)
         try:
@@ -113,8 +113,6 @@ class Home:
     def state(self) -> Store:
         """The derived state, to be read."""
         if self.database is not None:
-            from lossloop.ledger.postgres.view import PostgresView
-
             return PostgresView(self.database)
         return State(self.state_file, read_only=True)
 
@@ -180,8 +178,6 @@ def init(path: Path, settings: Settings | None = None) -> Home:
     if home.database is None:
         State(home.state_file).close()
     else:
-        from lossloop.ledger.postgres.setup import init_store
-
         init_store(home.database)
     # The format comes last: a directory whose making was cut short is not taken for a whole one.
     home.set_format()

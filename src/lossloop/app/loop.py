@@ -24,6 +24,8 @@ from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
 from lossloop.app.judging import Lens
+from lossloop.app.kept import Kept
+from lossloop.app.reasons import count_reasons
 from lossloop.app.rolling import judge_canary, judge_shadow, move
 from lossloop.app.showing import show
 from lossloop.app.watching import judge_watch
@@ -32,12 +34,9 @@ from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
 from lossloop.ledger.facts import is_history, micros, model_of
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.join import Join, Taken
 from lossloop.ledger.keys import Keys
-from lossloop.ledger.places import Places
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import MOST_OPEN, Rows, history_of, keep_within
-from lossloop.ledger.units import Units
+from lossloop.ledger.table import Rows, history_of
 
 
 class Loop:
@@ -49,10 +48,7 @@ class Loop:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
-        self._keys = Keys(settings.secret)
-        self._joins: dict[str, Join] = {}
-        self._places: dict[str, Places] = {}
-        self._units: dict[str, Units] = {}
+        self._kept = Kept(store, Keys(settings.secret))
         self.books = Books(store)
 
     def fold(self, frame: Frame, *, segment: str = "", start: int = 0) -> list[Decision]:
@@ -60,22 +56,14 @@ class Loop:
         now = self._move_clock(frame)
         decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
         if frame.kind is Kind.COMMAND:
-            decided += obey(frame, self.books, self._acting, now=now, rows_in=self._rows_in)
+            decided += obey(frame, self.books, self._acting, now=now, rows_in=self._kept.rows_in)
         elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
             self._take(frame, now, segment=segment, start=start)
         return decided
 
     def flush(self) -> None:
         """Write what was only kept in memory; the transaction is about to commit."""
-        for join in self._joins.values():
-            join.flush()
-        keep_within(
-            [table for join in self._joins.values() for table in (join.table, join.history)], MOST_OPEN
-        )
-        for places in self._places.values():
-            places.flush()
-        for units in self._units.values():
-            units.flush()
+        self._kept.flush()
 
     # 1. Time.
 
@@ -116,7 +104,7 @@ class Loop:
 
     def _absent(self, model: str, lens: Lens, now: Micros) -> tuple[int, Micros] | None:
         """Behind which row outcomes are absent, and by when their predictions came; None where none are."""
-        labels, table = lens.policy.labels, self._join(model).table
+        labels, table = lens.policy.labels, self._kept.join(model).table
         if labels.absent_means is None or labels.after is None:
             return None
         after, until = self.books.cursor(model).absent, now - labels.after
@@ -125,7 +113,7 @@ class Loop:
     def _take_absence(self, model: str, lens: Lens, now: Micros) -> None:
         while (absent := self._absent(model, lens, now)) is not None:
             (after, until), labels = absent, lens.policy.labels
-            taken, reached = self._join(model).take_absence(
+            taken, reached = self._kept.join(model).take_absence(
                 after=after, until=until, age=labels.after or 0, value=labels.absent_means or 0.0
             )
             self._pass(model, absent=reached)
@@ -154,7 +142,7 @@ class Loop:
             return
         self._pass(acting.model, seq=int(rows.seq[-1]))
         if rollout is not None and rollout.stage is Stage.CANARY:
-            judge_canary(acting, self._judged_units(rollout), lens, rollout, rows)
+            judge_canary(acting, self._kept.units(rollout), lens, rollout, rows)
         for name, watch in lens.policy.watches.items():
             if lens.by_rows(watch):
                 judge_watch(acting, lens, name, rows, None)
@@ -167,19 +155,21 @@ class Loop:
     def _ripe(self, model: str, lens: Lens, now: Micros, most: int = 100_000) -> Rows:
         """Rows that have reached their judging age and were not judged as rows yet."""
         age = lens.policy.labels.mature_after
-        return self._join(model).table.matured(after=self.books.cursor(model).seq, until=now - age, most=most)
+        return self._kept.join(model).table.matured(
+            after=self.books.cursor(model).seq, until=now - age, most=most
+        )
 
     def _closed_blocks(self, model: str, lens: Lens, now: Micros) -> Iterator[Block]:
         """Blocks of which every prediction has reached its judging age, oldest first."""
         while True:
-            block = self._join(model).table.first_block_after(self.books.cursor(model).block)
+            block = self._kept.join(model).table.first_block_after(self.books.cursor(model).block)
             if block is None or lens.policy.calendar.end(block) + lens.policy.labels.mature_after > now:
                 return
             yield block
             self._pass(model, block=block)
 
     def _judge_block(self, acting: Acting, lens: Lens, block: Block) -> None:
-        rows = self._join(acting.model).table.block(block)
+        rows = self._kept.join(acting.model).table.block(block)
         for name, watch in lens.policy.watches.items():
             if not lens.by_rows(watch):
                 judge_watch(acting, lens, name, rows, block)
@@ -193,15 +183,19 @@ class Loop:
         model = model_of(frame.batch)
         if model not in self.books.models() or not frame.batch.num_rows:
             return  # the servers refuse such facts; one from elsewhere must not stop the loop
-        lens, at, join = self.books.lens(model), self._arrival(frame, now), self._join(model)
+        lens, at, join = self.books.lens(model), self._arrival(frame, now), self._kept.join(model)
         history = is_history(frame.batch) and not self._replays
         if frame.kind is Kind.PREDICTION:
             name, table = (history_of(model), join.history) if history else (model, join.table)
-            self._places_of(name).note(len(table), segment, start)
+            self._kept.places(name).note(len(table), segment, start)
             taken = join.take_predictions(frame.batch, at=at, calendar=lens.policy.calendar, history=history)
         else:
             taken = join.take_outcomes(frame.batch, at=at, age=lens.policy.labels.mature_after)
-        self._count(model, taken)
+        self.books.add_counts(
+            model, predictions=taken.predictions, outcomes=taken.outcomes, corrections=taken.corrections,
+            waiting=taken.waiting, repeats=taken.repeats, conflicts=taken.conflicts,
+        )  # fmt: skip
+        count_reasons(self.books.documents, model, taken.missing)
         show(self.books.documents, model, lens, taken)
 
     def _arrival(self, frame: Frame, now: Micros) -> Int64:
@@ -210,45 +204,11 @@ class Loop:
             return micros(frame.batch.column("time"))
         return np.full(frame.batch.num_rows, max(now, frame.time), dtype=np.int64)
 
-    def _count(self, model: str, taken: Taken) -> None:
-        self.books.add_counts(
-            model, predictions=taken.predictions, outcomes=taken.outcomes, corrections=taken.corrections,
-            waiting=taken.waiting, repeats=taken.repeats, conflicts=taken.conflicts,
-        )  # fmt: skip
-        self.books.add_missing(model, taken.missing)
-
     # What the steps share.
 
     def _acting(self, model: str, now: Micros) -> Acting:
-        last = len(self._join(model).table)
+        last = len(self._kept.join(model).table)
         return Acting(self.books, model, now=now, last_seq=last, salt=self._settings.salt)
-
-    def _join(self, model: str) -> Join:
-        if model not in self._joins:
-            self._joins[model] = Join(self._store, model, self._keys)
-        return self._joins[model]
-
-    def _places_of(self, model: str) -> Places:
-        if model not in self._places:
-            self._places[model] = Places(self._store, model)
-        return self._places[model]
-
-    def _rows_in(self, model: str, segment: str) -> int:
-        """How many rows of a model came in a segment, its history among them."""
-        join = self._join(model)
-        return sum(
-            self._places_of(name).rows_in(segment, len(table))
-            for name, table in ((model, join.table), (history_of(model), join.history))
-        )
-
-    def _judged_units(self, rollout: Rollout) -> Units:
-        """The units that a rollout has judged; those of an older one are not asked for again."""
-        name = f"{rollout.model}/{rollout.id}"
-        if name not in self._units:
-            for other in [each for each in self._units if each.startswith(f"{rollout.model}/")]:
-                self._units.pop(other).flush()
-            self._units[name] = Units(self._store, name)
-        return self._units[name]
 
     def _running_rollout(self, model: str) -> Rollout | None:
         rollout = self.books.rollout(model)

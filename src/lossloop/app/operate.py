@@ -24,6 +24,7 @@ from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, State
 from lossloop.core.ids import new_id
 from lossloop.ledger.facts import command as command_frame
 from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.leases import holders
 from lossloop.ledger.store import Store
 from lossloop.registry import CHAMPION, Manifest, versions
 from lossloop.serve.runtimes import EXTERNAL, check_name
@@ -81,8 +82,6 @@ def fold_here(home: Home) -> None:
 
 def _fold_in(database: Database, home: Home) -> None:
     """Fold the partitions of a database until nothing is left, unless an applier has leases of them."""
-    from lossloop.ledger.postgres.leases import holders
-
     if holders(database):
         time.sleep(0.02)
         return

@@ -8,6 +8,7 @@ import msgspec
 
 from lossloop.act import outbox
 from lossloop.app.books import Books, Counts
+from lossloop.app.reasons import reasons
 from lossloop.app.showing import shown
 from lossloop.core.clock import format_time
 from lossloop.core.records import Decision, Verdict
@@ -51,7 +52,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "rollout": None if rollout is None else {**msgspec.to_builtins(rollout), "share": rollout.share},
         "watches": {name: _watch(books, model, name) for name in policy.watches},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
-        "missing": books.missing(model),
+        "missing": reasons(books.documents, model),
         "losses": _losses(books, model),
     }
 

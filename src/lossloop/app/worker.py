@@ -23,6 +23,7 @@ from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
 from lossloop.ledger.history import labelled
 from lossloop.ledger.keys import Keys
+from lossloop.ledger.postgres.turns import Turn
 
 PAUSE = 0.02
 
@@ -126,8 +127,6 @@ def _turn(home: Home) -> Callable[[], bool]:
     """Whether this worker is the one that works; a directory has but one."""
     if home.database is None:
         return lambda: True
-    from lossloop.ledger.postgres.turns import Turn
-
     return Turn(home.database, "worker").mine
 
 

@@ -7,6 +7,7 @@ checkpoint could be corrupted (docs/design/0002).
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -68,10 +69,8 @@ class State:
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
-        flags = (
-            apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        )
-        self._parts = None if str(path) == ":memory:" else Parts(path.with_suffix(".parts"))
+        self._parts = Parts(path.with_suffix(".parts"))
+        self._large = LARGE if str(path) != ":memory:" else sys.maxsize
         self._path = path
         self._depth = 0
         self._seen = -1
@@ -79,46 +78,15 @@ class State:
         self._dirty: set[tuple[str, str]] = set()
         self._listed: dict[tuple[str, str, Any], dict[str, Any]] = {}
         self._replaced: list[str] = []
-        try:
-            self.connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
-            self.connection.set_busy_timeout(5000)
-            self._check(path, int(self._pragma("user_version")), read_only=read_only)
-        except _UNUSABLE as error:
-            raise StateError(
-                f"{path} cannot be opened as a state database ({error}); "
-                "delete it, and it is folded again from the log"
-            ) from error
-
-    def _check(self, path: Path, found: int, *, read_only: bool) -> None:
-        if found > FORMAT:
-            raise NewerFormat(
-                f"{path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
-            )
-        if read_only and found == 0:
-            raise StateError(f"{path} is no state database; delete it, and it is folded again from the log")
-        if 0 < found < FORMAT:
-            raise StateError(f"{path} has format {found}; run `lossloop ledger migrate` first")
+        self.connection = _opened(path, read_only=read_only)
         if not read_only:
-            self._prepare(found)
-
-    def _prepare(self, found: int) -> None:
-        self._pragma("journal_mode = WAL")
-        self._pragma("synchronous = FULL")
-        if found == 0:
-            with self.transaction():
-                self.connection.execute(_SCHEMA)
-                self._pragma(f"user_version = {FORMAT}")
-        if self._parts is not None:
             self._parts.keep_only(name for (name,) in self._rows("list_files"))
-
-    def _pragma(self, text: str) -> Any:
-        return self.connection.pragma(*text.split(" = "))
 
     def close(self) -> None:
         self.connection.close()
 
     def change(self) -> int:
-        return int(self._pragma("data_version"))
+        return int(self.connection.pragma("data_version"))
 
     # Transactions.
 
@@ -148,8 +116,7 @@ class State:
 
     def _committed(self) -> None:
         self._seen = self.change()
-        if self._parts is not None:
-            self._parts.remove(self._replaced)
+        self._parts.remove(self._replaced)
         self._replaced.clear()
         if len(self._known) + sum(map(len, self._listed.values())) > MOST_CACHED:
             self._forget()
@@ -234,8 +201,10 @@ class State:
     def chunks(self, stream: str, *, after: int = -1) -> Iterator[Chunk]:
         for left in reversed(range(_RETRIES)):
             try:
-                found = [Chunk(first=first, batch=self._batch(body, file))
-                         for first, body, file in self._rows("get_chunks", stream, after)]  # fmt: skip
+                found = [
+                    Chunk(first=first, batch=_decoded(body) if file is None else self._parts.read(file))
+                    for first, body, file in self._rows("get_chunks", stream, after)
+                ]
             except FileNotFoundError as error:  # merged with others since its name was read
                 if not left:
                     raise StateError(
@@ -249,7 +218,7 @@ class State:
     def put_chunk(self, stream: str, first: int, batch: pa.RecordBatch) -> None:
         gone = self._rows("drop_chunks", stream, first, first + batch.num_rows)
         self._replaced += [file for (file,) in gone if file is not None]
-        if self._parts is not None and batch.nbytes >= LARGE:
+        if batch.nbytes >= self._large:
             self._run("put_chunk", stream, first, None, self._parts.write(batch))
         else:
             self._run("put_chunk", stream, first, _encoded(batch), None)
@@ -258,11 +227,38 @@ class State:
         gone = self._rows("drop_chunks", stream, -1, 1 << 62)
         self._replaced += [file for (file,) in gone if file is not None]
 
-    def _batch(self, body: bytes | None, file: str | None) -> pa.RecordBatch:
-        if file is not None and self._parts is not None:
-            return self._parts.read(file)
-        with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
-            return reader.read_next_batch()
+
+def _opened(path: Path, *, read_only: bool) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    try:
+        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+        connection.set_busy_timeout(5000)
+        found = int(connection.pragma("user_version"))
+        _check(path, found, read_only=read_only)
+        if not read_only:
+            connection.pragma("journal_mode", "WAL")
+            connection.pragma("synchronous", "FULL")
+        if found == 0:
+            with connection:
+                connection.execute(_SCHEMA)
+                connection.pragma("user_version", FORMAT)
+    except _UNUSABLE as error:
+        raise StateError(
+            f"{path} cannot be opened as a state database ({error}); "
+            "delete it, and it is folded again from the log"
+        ) from error
+    return connection
+
+
+def _check(path: Path, found: int, *, read_only: bool) -> None:
+    if found > FORMAT:
+        raise NewerFormat(
+            f"{path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
+        )
+    if read_only and found == 0:
+        raise StateError(f"{path} is no state database; delete it, and it is folded again from the log")
+    if 0 < found < FORMAT:
+        raise StateError(f"{path} has format {found}; run `lossloop ledger migrate` first")
 
 
 def _is_a(value: Any, type: Any) -> bool:
@@ -274,6 +270,11 @@ def _is_a(value: Any, type: Any) -> bool:
 
 def _text(value: Any) -> str:
     return msgspec.json.encode(value, order="deterministic").decode()
+
+
+def _decoded(body: bytes) -> pa.RecordBatch:
+    with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
+        return reader.read_next_batch()
 
 
 def _encoded(batch: pa.RecordBatch) -> bytes:

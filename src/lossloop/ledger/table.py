@@ -103,7 +103,7 @@ class Table:
         labels = list(self._labels.read())  # first: what is committed meanwhile labels later rows too
         for rows in self._rows.read():
             self._take(rows)
-            self._keep_within(most)
+            keep_within([self], most)
         for label in labels:
             self._set(label, only_open=True)
 
@@ -238,10 +238,6 @@ class Table:
             if len(mine):
                 labels.append({name: each[mine] for name, each in columns_of(chunk.batch).items()})
         return rows, labels
-
-    def _keep_within(self, most: int) -> None:
-        """Close the oldest parts while there are more rows in memory."""
-        keep_within([self], most)
 
     # What is asked of rows in order.
 

@@ -1,0 +1,68 @@
+"""What the loop keeps in memory of each model: predictions, where they lie, and units that were judged."""
+
+from __future__ import annotations
+
+from lossloop.act.rollout import Rollout
+from lossloop.ledger.join import Join
+from lossloop.ledger.keys import Keys
+from lossloop.ledger.places import Places
+from lossloop.ledger.store import Store
+from lossloop.ledger.table import MOST_OPEN, history_of, keep_within
+from lossloop.ledger.units import Units
+
+
+class Kept:
+    """Opens what is asked for from the store, once, and writes what changed.
+
+    Args:
+        store: Where all of it lies.
+        keys: How ids become numbers.
+    """
+
+    def __init__(self, store: Store, keys: Keys) -> None:
+        self._store = store
+        self._keys = keys
+        self._joins: dict[str, Join] = {}
+        self._places: dict[str, Places] = {}
+        self._units: dict[str, Units] = {}
+
+    def join(self, model: str) -> Join:
+        """A model's predictions."""
+        if model not in self._joins:
+            self._joins[model] = Join(self._store, model, self._keys)
+        return self._joins[model]
+
+    def places(self, name: str) -> Places:
+        """Where the rows of a model, or of its history, lie in the log."""
+        if name not in self._places:
+            self._places[name] = Places(self._store, name)
+        return self._places[name]
+
+    def rows_in(self, model: str, segment: str) -> int:
+        """How many rows of a model came in a segment, its history among them."""
+        join = self.join(model)
+        return sum(
+            self.places(name).rows_in(segment, len(table))
+            for name, table in ((model, join.table), (history_of(model), join.history))
+        )
+
+    def units(self, rollout: Rollout) -> Units:
+        """The units that a rollout has judged; those of an older one are not asked for again."""
+        name = f"{rollout.model}/{rollout.id}"
+        if name not in self._units:
+            for other in [each for each in self._units if each.startswith(f"{rollout.model}/")]:
+                self._units.pop(other).flush()
+            self._units[name] = Units(self._store, name)
+        return self._units[name]
+
+    def flush(self) -> None:
+        """Write what changed to the store, and give memory back; call it inside a transaction."""
+        for join in self._joins.values():
+            join.flush()
+        for places in self._places.values():
+            places.flush()
+        for units in self._units.values():
+            units.flush()
+        keep_within(
+            [table for join in self._joins.values() for table in (join.table, join.history)], MOST_OPEN
+        )
