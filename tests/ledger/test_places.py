@@ -1,0 +1,70 @@
+"""Where a row lies in the log: the frame that it came in, whatever came between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lossloop.ledger import places as ours
+from lossloop.ledger.places import Places, place_of
+from lossloop.ledger.state import State
+
+frames = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "flush", "again"])), max_size=60)
+"""New rows per frame, none where all were repeats, and what happens behind it."""
+
+
+def new() -> State:
+    return State(Path(":memory:"))
+
+
+@given(frames)
+def test_each_row_is_found_in_its_frame(frames: list[tuple[int, str]]) -> None:
+    store, wanted = new(), list[tuple[str, int]]()
+    places = Places(store, "m")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ours, "_AT_ONCE", 8)
+        for number, (count, then) in enumerate(frames):
+            where = (f"segment {number % 3}", 1000 * number)
+            places.note(len(wanted), *where)
+            wanted += [where] * count
+            if then:
+                with store.transaction():
+                    places.flush()
+            if then == "again":
+                places = Places(store, "m")
+        with store.transaction():
+            places.flush()
+    assert [place_of(store, "m", row) for row in range(len(wanted))] == wanted
+
+
+def test_what_was_not_noted_is_nowhere() -> None:
+    store = new()
+    assert place_of(store, "m", 0) is None
+    places = Places(store, "m")
+    places.note(3, "s", 0)
+    with store.transaction():
+        places.flush()
+    assert place_of(store, "m", 2) is None, "rows that came before notes were taken"
+    assert place_of(store, "m", 3) == ("s", 0)
+    assert place_of(store, "other", 3) is None
+
+
+def test_many_small_notes_become_few_chunks() -> None:
+    store = new()
+    places = Places(store, "m")
+    for number in range(500):
+        places.note(number, "s", number * 10)
+        with store.transaction():
+            places.flush()
+    assert len(list(store.chunks("frames/m"))) < 32
+    assert [place_of(store, "m", row) for row in (0, 250, 499)] == [("s", 0), ("s", 2500), ("s", 4990)]
+
+
+def test_nothing_noted_is_nothing_written() -> None:
+    store = new()
+    with store.transaction():
+        Places(store, "m").flush()
+    assert store.streams("") == []
