@@ -56,6 +56,8 @@ def test_rows_say_whose_they_are() -> None:
         ({"text": '{"model": "late", "task": "binary"}'}, "late"),
         ({"text": "task: binary\nwatches:\n  worse: {model: no}\nmodel: late\n"}, "late"),
         ({"text": "watches:\n  model: no\nmodel: late"}, "late"),
+        ({"text": '{"on": {"model": "no"}, "task": "binary",\n "model": "late"}'}, "late"),
+        ({"text": "{task: binary, on: {model: no}, model: late}"}, "late"),
         ({"text": "nothing of the kind"}, None),
         ({"text": 3, "model": None}, None),
         ({"on": True, "reason": "model: late"}, None),

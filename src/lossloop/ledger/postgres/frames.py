@@ -17,7 +17,8 @@ EVERY = -1
 """In place of a partition: a frame that every partition folds, such as the command `freeze`."""
 _HEAD = struct.Struct("<BqI")
 _KINDS = frozenset(Kind)
-_MODEL_LINE = re.compile(r"""(?:^|\A\s*\{\s*)["']?model["']?\s*:\s*["']?([^"'\s#,}]+)""", re.MULTILINE)
+_LINE = re.compile(r"""^["']?model["']?\s*:\s*["']?([^"'\s#]+)""", re.MULTILINE)
+_INLINE = re.compile(r"""[{,]\s*["']?model["']?\s*:\s*["']?([^"'\s#,}]+)""")
 
 
 def partition_of(model: str, partitions: int) -> int:
@@ -44,8 +45,19 @@ def _model_of_command(body: str) -> str | None:
         return str(said["model"])
     if isinstance(said.get("key"), str):
         return str(said["key"]).partition("/")[0]
-    match = _MODEL_LINE.search(said["text"]) if isinstance(said.get("text"), str) else None
-    return match[1] if match else None
+    return _model_of_policy(said["text"]) if isinstance(said.get("text"), str) else None
+
+
+def _model_of_policy(text: str) -> str | None:
+    """The value of the key `model` at the top of a policy, in either style of YAML."""
+    match = _LINE.search(text)
+    if match is not None:
+        return match[1]
+    for found in _INLINE.finditer(text):
+        before = text[: found.start() + 1]
+        if before.count("{") - before.count("}") == 1:
+            return found[1]
+    return None
 
 
 def row_of(frame: Frame) -> dict[str, Any]:

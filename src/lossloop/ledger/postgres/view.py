@@ -13,11 +13,13 @@ from lossloop.core.errors import Conflict
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
 from lossloop.ledger.postgres.database import Database
-from lossloop.ledger.postgres.frames import partition_of
+from lossloop.ledger.postgres.frames import EVERY, partition_of
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
 
 T = TypeVar("T")
+_EVERYBODYS = frozenset({"clock"})
+"""Kinds of documents that each partition has for itself: the one written last is told."""
 
 
 class PostgresView:
@@ -42,18 +44,20 @@ class PostgresView:
         yield
 
     def get(self, kind: str, key: str, type: type[T]) -> T | None:
-        found = self._session.rows("document", kind=kind, key=key, home=self._home(key))
+        found = self._session.rows("document", kind=kind, key=key, home=self._home(kind, key))
         return msgspec.json.decode(found[0][0], type=type, strict=False) if found else None
 
     def all(self, kind: str, type: type[T], *, prefix: str = "") -> dict[str, T]:
         bodies: dict[str, tuple[str, bool]] = {}
         for key, body, partition in self._session.rows("documents", kind=kind, **behind_prefix(prefix)):
             if key not in bodies or not bodies[key][1]:
-                bodies[key] = (body, partition == self._home(key))
+                bodies[key] = (body, partition == self._home(kind, key))
         return {key: msgspec.json.decode(body, type=type, strict=False) for key, (body, _) in bodies.items()}
 
-    def _home(self, key: str) -> int:
+    def _home(self, kind: str, key: str) -> int:
         """The partition of the model that a key begins with, if it does."""
+        if kind in _EVERYBODYS:
+            return EVERY
         return partition_of(key.partition("/")[0], self._session.partitions)
 
     def offsets(self) -> Offsets:
