@@ -7,6 +7,7 @@ labels that stand in one piece only the last is sent, so that the same piece sen
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,11 +89,11 @@ def hold(piece: Piece, plan: Plan, terms: Terms, sorts: MutableMapping[str, Sort
     fit[list(problems)] = False
     for place in np.flatnonzero(~fit).tolist():
         if place not in problems:
-            problems[place] = _worded(checked, place, plan, terms)
+            problems[place] = _worded(read, checked, place, plan, terms)
     bad = [
         Bad(
             row=int(piece.rows[place]), column=plan.shown(name), reason=words,
-            cells={each: column[place].as_py() for each, column in piece.columns.items()},
+            cells={each: _cell(column[place]) for each, column in piece.columns.items()},
         )
         for place, (name, words) in sorted(problems.items())
     ]  # fmt: skip
@@ -203,15 +204,24 @@ _OPTIONAL = {
 }
 
 
-def _worded(checked: Mapping[str, Checked], place: int, plan: Plan, terms: Terms) -> tuple[str, str]:
+def _worded(
+    read: Mapping[str, Read], checked: Mapping[str, Checked], place: int, plan: Plan, terms: Terms
+) -> tuple[str, str]:
     """The field of a row that does not fit, and why."""
-    row = {name: _plain(each.values[place]) for name, each in checked.items() if name != "features"}
+    row = {name: _plain(each.values[place]) for name, each in read.items() if name != "features"}
     try:
         (read_recorded if plan.kind is Kind.PREDICTION else read_happened)(row, place, terms)
     except InputError as error:
         return error.field or "", str(error)
     wrong = next((name for name, each in checked.items() if not each.fit[place]), "")
     return wrong, f"{wrong or 'this row'} cannot be taken"
+
+
+def _cell(value: pa.Scalar) -> Any:
+    """A value as a source has it; a time that is in no calendar as its number."""
+    with contextlib.suppress(OverflowError, ValueError):
+        return value.as_py()
+    return str(value.cast(pa.int64()).as_py())
 
 
 def _plain(value: pa.Scalar) -> Any:
