@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossloop.core.clock import Micros
@@ -84,13 +85,19 @@ def _sent(store: Store, log: LogReader, model: str, id: str, row: int) -> dict[s
     if where is None:
         return {}
     segment, start = where
-    for entry in log.read({**store.offsets(), segment: start}, most=1):
-        if entry.position.segment != segment or isinstance(entry.frame, Damage):
-            continue
-        batch = entry.frame.batch
-        place = pc.index(batch.column("id"), id).as_py() if "id" in batch.schema.names else -1
-        return {} if place < 0 else dict(batch.slice(place, 1).to_pylist()[0])
+    after = {**store.offsets(), segment: start}
+    while entries := list(log.read(after, most=1)):  # what was not folded yet may come before it
+        for entry in entries:
+            after[entry.position.segment] = entry.position.offset
+            if entry.position.segment == segment and not isinstance(entry.frame, Damage):
+                return _row_of(entry.frame.batch, id)
     return {}
+
+
+def _row_of(batch: pa.RecordBatch, id: str) -> dict[str, Any]:
+    """The first row with an id; nothing where there is none."""
+    place = pc.index(batch.column("id"), id).as_py() if "id" in batch.schema.names else -1
+    return {} if place < 0 else dict(batch.slice(place, 1).to_pylist()[0])
 
 
 def _plain(value: Any) -> Value:
