@@ -298,7 +298,7 @@ def _create(directory: Path, segment: str) -> int:
             fcntl.flock(fd, fcntl.LOCK_EX)
             os.rename(unnamed, segment, src_dir_fd=folder, dst_dir_fd=folder)
             os.fsync(folder)
-        except OSError:
+        except BaseException:
             os.close(fd)
             for name in (unnamed, segment):
                 with contextlib.suppress(FileNotFoundError):

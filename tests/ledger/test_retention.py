@@ -1,0 +1,249 @@
+"""Retention: what goes is too old or too much; what stays keeps its place, and a fact tells the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lossloop.core.clock import ManualClock
+from lossloop.core.errors import InputError, InUse
+from lossloop.ledger import durable, manifests
+from lossloop.ledger.base import Entry
+from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.manifests import Removed, sealed_directory
+from lossloop.ledger.removing import Gone
+from lossloop.ledger.retention import Cut, Holding, Pruned, holdings, plan, prune
+from lossloop.ledger.sealing import seal
+from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.verify import verify
+from tests.ledger.anyframes import SEGMENTS, assert_same, everything, write
+from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
+
+
+def holding(name: str, first: int, last: int, size: int = 10) -> Holding:
+    return Holding(segment=name, rows=5, bytes=size, first=first, last=last)
+
+
+HELD = [holding("a", 0, 9), holding("b", 5, 20), holding("c", 21, 30), holding("d", 25, 40)]
+
+
+@pytest.mark.parametrize(
+    ("cutoff", "larger_than", "wanted"),
+    [
+        (None, None, []),
+        (0, None, []),
+        (10, None, [Cut(segment="a"), Cut(segment="b", before=10)]),
+        (22, None, [Cut(segment="a"), Cut(segment="b"), Cut(segment="c", before=22)]),
+        (99, None, [Cut(segment=name) for name in "abcd"]),
+        (None, 40, []),
+        (None, 39, [Cut(segment="a")]),
+        (None, 15, [Cut(segment=name) for name in "abc"]),
+        (None, 0, [Cut(segment=name) for name in "abcd"]),
+        (10, 30, [Cut(segment="a"), Cut(segment="b", before=10)]),
+        (10, 20, [Cut(segment="a"), Cut(segment="b")]),
+    ],
+)
+def test_what_would_go(cutoff: int | None, larger_than: int | None, wanted: list[Cut]) -> None:
+    assert plan(HELD, cutoff=cutoff, larger_than=larger_than) == wanted
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20), st.integers(1, 30)), max_size=8),
+    st.one_of(st.none(), st.integers(0, 80)),
+    st.one_of(st.none(), st.integers(0, 120)),
+)
+def test_what_stays_is_young_and_small_enough(
+    parts: list[tuple[int, int, int]], cutoff: int | None, larger_than: int | None
+) -> None:
+    held = [holding(f"{n}", first, first + span, size) for n, (first, span, size) in enumerate(parts)]
+    held.sort(key=lambda each: (each.last, each.segment))
+    cuts = {cut.segment: cut for cut in plan(held, cutoff=cutoff, larger_than=larger_than)}
+    stays = [each for each in held if each.segment not in cuts or cuts[each.segment].before is not None]
+    if cutoff is not None:
+        assert all(each.last >= cutoff for each in stays)
+        assert all(each.segment in cuts for each in stays if each.first < cutoff)
+    if larger_than is not None:
+        assert sum(each.bytes for each in stays) <= larger_than
+    assert stays == held[len(held) - len(stays) :], "something younger went before something older"
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> SegmentLog:
+    return SegmentLog(tmp_path / "log")
+
+
+def facts(first: int) -> list[Frame]:
+    """Ten predictions and ten outcomes of `m`, and some of another model, from `first` on."""
+    return [
+        frame
+        for time in range(first, first + 10)
+        for frame in (
+            prediction_frame([f"p{time}"], time=time, version=[1 + time % 2]),
+            outcome_frame({f"p{time}": 1.0}, time=time),
+            prediction_frame([f"o{time}"], time=time, model="other"),
+        )
+    ]
+
+
+def rows(entries: Sequence[Entry], model: str) -> list[tuple[str, str, int]]:
+    """Kind, id and time of every row of a model."""
+    return [
+        (entry.frame.kind.name, id, entry.frame.time)
+        for entry in entries
+        if isinstance(entry.frame, Frame)
+        and (entry.frame.batch.schema.metadata or {}).get(b"model") == model.encode()
+        for id in entry.frame.batch.column("id").to_pylist()
+    ]
+
+
+def told(entries: Sequence[Entry]) -> list[Gone]:
+    """What facts say has expired."""
+    return [
+        msgspec.json.decode(body, type=Gone)
+        for entry in entries
+        if isinstance(entry.frame, Frame) and entry.frame.kind is Kind.COMMAND
+        for body in entry.frame.batch.column("body").to_pylist()
+    ]
+
+
+def test_what_is_too_old_goes_and_a_fact_says_how_many(log: SegmentLog) -> None:
+    paths = write(log, [facts(0), facts(10), facts(20)])
+    before = everything(log)
+    seal(log.directory)
+    would = prune(log.directory, "m", cutoff=13, dry_run=True)
+    assert_same(everything(log), before)
+    gone = prune(log.directory, "m", cutoff=13, clock=ManualClock(99))
+    assert (gone.predictions, gone.outcomes, gone.segments, gone.first, gone.last) == (13, 13, 2, 0, 12)
+    assert (would.predictions, would.outcomes, would.segments, would.first, would.last) == (13, 13, 2, 0, 12)
+    after = everything(log)
+    assert rows(after, "m") == [row for row in rows(before, "m") if row[2] >= 13]
+    assert rows(after, "other") == rows(before, "other")
+    assert [entry.position for entry in after[: len(before)]] == [entry.position for entry in before]
+    one, other = told(after)
+    assert (one.segment, one.predictions, one.outcomes, one.first, one.last) == (paths[0].name, 10, 10, 0, 9)
+    assert (other.segment, other.predictions, other.first, other.last) == (paths[1].name, 3, 10, 12)
+    assert (one.versions, other.versions) == ({"1": 5, "2": 5}, {"1": 2, "2": 1})
+    assert one.model == other.model == "m"
+    assert after[-1].frame.time == 99  # type: ignore[union-attr]
+    assert verify(log.directory).sound
+    assert not verify(log.directory).strays
+
+
+def test_nothing_goes_twice(log: SegmentLog) -> None:
+    write(log, [facts(0), facts(10)])
+    seal(log.directory)
+    prune(log.directory, "m", cutoff=13)
+    after = everything(log)
+    assert prune(log.directory, "m", cutoff=13) == Pruned(model="m")
+    assert prune(log.directory, "nobody", cutoff=13) == Pruned(model="nobody")
+    assert_same(everything(log), after)
+
+
+def test_what_is_too_much_goes_the_oldest_first(log: SegmentLog) -> None:
+    write(log, [facts(0), facts(10), facts(20)])
+    before = everything(log)
+    seal(log.directory)
+    held = holdings(manifests.manifests(log.directory), "m")
+    assert [each.rows for each in held] == [20, 20, 20]
+    gone = prune(log.directory, "m", larger_than=held[1].bytes + held[2].bytes)
+    assert (gone.predictions, gone.outcomes) == (10, 10)
+    assert gone.bytes > held[0].bytes * 0.5
+    assert {row[2] for row in rows(everything(log), "m")} == set(range(10, 30))
+    prune(log.directory, "m", larger_than=0)
+    assert rows(everything(log), "m") == []
+    assert rows(everything(log), "other") == rows(before, "other")
+    assert not list(sealed_directory(log.directory).glob("*/model=m/*"))
+
+
+def test_a_manifest_adds_up_what_went(log: SegmentLog) -> None:
+    write(log, [facts(0)])
+    seal(log.directory)
+    for cutoff in (3, 7):
+        prune(log.directory, "m", cutoff=cutoff)
+    manifest = manifests.manifests(log.directory)[0]
+    assert manifest.generation == 2
+    assert manifest.removed == (
+        Removed(why="expired", kind="outcome", model="m", rows=7),
+        Removed(why="expired", kind="prediction", model="m", rows=7),
+    )
+    assert [(table.rows, table.first, table.last) for table in manifest.tables if table.model == "m"] == [
+        (3, 7, 9),
+        (3, 7, 9),
+    ]
+
+
+@settings(max_examples=25)
+@given(SEGMENTS, st.integers(-6, 70), st.integers(-6, 70))
+def test_any_log_loses_what_is_too_old_and_nothing_else(
+    tmp_path_factory: pytest.TempPathFactory, parts: list[list[Frame]], one: int, other: int
+) -> None:
+    log = SegmentLog(tmp_path_factory.mktemp("log"))
+    write(log, parts)
+    wanted = everything(log)
+    seal(log.directory)
+    for cutoff in (one, other):
+        prune(log.directory, "m", cutoff=cutoff)
+    cutoff = max(one, other)
+    expected = [Entry(position=entry.position, frame=_emptied(entry.frame, cutoff)) for entry in wanted]
+    names = {entry.position.segment for entry in wanted}
+    assert_same([entry for entry in everything(log) if entry.position.segment in names], expected)
+    assert verify(log.directory).sound
+
+
+def _emptied(frame: object, cutoff: int) -> Frame:
+    assert isinstance(frame, Frame)
+    named = (frame.batch.schema.metadata or {}).get(b"model", b"")
+    if frame.kind in (Kind.PREDICTION, Kind.OUTCOME) and named == b"m" and frame.time < cutoff:
+        return Frame(kind=frame.kind, time=frame.time, batch=frame.batch.slice(0, 0))
+    return frame
+
+
+def test_segments_in_use_are_left_alone(log: SegmentLog) -> None:
+    writer = log.writer()
+    writer.append(facts(0))
+    assert prune(log.directory, "m", cutoff=99) == Pruned(model="m")
+    writer.close()
+    assert prune(log.directory, "m", cutoff=99) == Pruned(model="m"), "what is not sealed is not pruned"
+
+
+def test_a_reader_goes_on_while_rows_go_under_it(log: SegmentLog) -> None:
+    write(log, [facts(0), facts(10)])
+    seal(log.directory)
+    whole = everything(log)
+    reader, offsets = log.reader(), dict[str, int]()
+    seen: list[Entry] = []
+    for step in range(200):
+        if step == 5:
+            prune(log.directory, "m", cutoff=20)
+        entries = list(reader.read(offsets, most=1))
+        offsets |= {entry.position.segment: entry.position.offset for entry in entries}
+        seen += entries
+    reader.close()
+    assert [entry.position for entry in seen[: len(whole)]] == [entry.position for entry in whole]
+    assert rows(seen, "other") == rows(whole, "other")
+
+
+def test_something_has_to_say_what_is_too_old(log: SegmentLog) -> None:
+    with pytest.raises(InputError, match="give --older-than or --larger-than"):
+        prune(log.directory, "m")
+
+
+def test_one_prunes_at_a_time(log: SegmentLog) -> None:
+    write(log, [facts(0)])
+    seal(log.directory)
+    with durable.maintained(sealed_directory(log.directory)), pytest.raises(InUse):
+        prune(log.directory, "m", cutoff=5)
+
+
+def test_ticks_and_commands_stay(log: SegmentLog) -> None:
+    write(log, [[tick_frame(1), *facts(0)]])
+    seal(log.directory)
+    prune(log.directory, "", cutoff=99)
+    first = everything(log)[0].frame
+    assert isinstance(first, Frame)
+    assert first.batch.num_rows == 1
