@@ -41,8 +41,8 @@ _KINDS = {"predictions": Kind.PREDICTION, "outcomes": Kind.OUTCOME}
 class House:
     """Knows which predictions it has, and which of them are open: without an outcome."""
 
-    def __init__(self, path: Path) -> None:
-        self.home: Home = init(path, Settings())
+    def __init__(self, path: Path, settings: Settings | None = None) -> None:
+        self.home: Home = init(path, settings)
         operate.set_policy(self.home, POLICY)
         operate.register(self.home, rows.MODEL, Manifest(runtime="external"))
         operate.obey(self.home, Promote(model=rows.MODEL, version=1))

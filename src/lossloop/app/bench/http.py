@@ -9,7 +9,7 @@ from typing import Any
 
 from lossloop.app.bench import bare, rows
 from lossloop.app.bench.base import Bench, Part, Spread, quantile
-from lossloop.app.bench.clients import Clients, check, send
+from lossloop.app.bench.clients import clients, sent
 from lossloop.app.bench.figure import Figure
 from lossloop.app.bench.floors import appended
 from lossloop.app.bench.keyed import keyed
@@ -63,7 +63,7 @@ def measure(bench: Bench) -> Iterator[Figure]:
 
 def _thousands(bench: Bench, up: Up, id: str, shape: Shape) -> Iterator[Figure]:
     try:
-        sent = _sent(bench, up, id, shape)
+        given = _sent(bench, up, id, shape)
     except LossloopError as error:
         yield figure(id, None, problem=str(error))
         return
@@ -75,14 +75,14 @@ def _thousands(bench: Bench, up: Up, id: str, shape: Shape) -> Iterator[Figure]:
         numbers = bench.house.any(50 * shape.size)
         peer = len(numbers) / sum(table.insert(numbers, shape.size))
     yield figure(
-        id, shape.size * sent.requests.median, floor=floor, peer=peer, low=shape.size * sent.requests.low,
-        high=shape.size * sent.requests.high, ack_p99_ms=sent.p99.median, **sent.shares,
+        id, shape.size * given.requests.median, floor=floor, peer=peer, low=shape.size * given.requests.low,
+        high=shape.size * given.requests.high, ack_p99_ms=given.p99.median, **given.shares,
     )  # fmt: skip
 
 
 def _singles(bench: Bench, up: Up, shape: Shape) -> Iterator[Figure]:
     try:
-        sent = _sent(bench, up, "http_json_1", shape)
+        given = _sent(bench, up, "http_json_1", shape)
     except LossloopError as error:
         for id in ("http_json_1", "http_json_1_p99_ms"):
             yield figure(id, None, problem=str(error))
@@ -91,12 +91,12 @@ def _singles(bench: Bench, up: Up, shape: Shape) -> Iterator[Figure]:
     with keyed(bench.directory) as table:
         seconds = table.insert(bench.house.any(min(1_000, shape.requests)), 1)
     yield figure(
-        "http_json_1", sent.requests.median, floor=floor.requests.median, peer=len(seconds) / sum(seconds),
-        low=sent.requests.low, high=sent.requests.high, **sent.shares,
+        "http_json_1", given.requests.median, floor=floor.requests.median, peer=len(seconds) / sum(seconds),
+        low=given.requests.low, high=given.requests.high, **given.shares,
     )  # fmt: skip
     yield figure(
-        "http_json_1_p99_ms", sent.p99.median, floor=floor.p99.median, peer=1000 * quantile(seconds, 0.99),
-        low=sent.p99.low, high=sent.p99.high,
+        "http_json_1_p99_ms", given.p99.median, floor=floor.p99.median, peer=1000 * quantile(seconds, 0.99),
+        low=given.p99.low, high=given.p99.high,
     )  # fmt: skip
 
 
@@ -104,14 +104,14 @@ def _sent(bench: Bench, up: Up, id: str, shape: Shape) -> Sent:
     """Repetitions against the real server; between them the applier comes to the end of the log."""
     bench.screen.phase(f"{id}: {bench.sizes.repeats} times {shape.requests:,} requests")
     token, warm = bench.house.home.tokens.read(), shape.size * bench.sizes.warm_up
-    send(up.url, token, [(shape.stream(), bench.house.fresh(warm))], bench.directory)
+    sent(clients(up.url, token, [(shape.stream(), bench.house.fresh(warm))], bench.directory))
     reports, shares = [], []
     for _ in range(bench.sizes.repeats):
         numbers = bench.house.fresh(shape.size * shape.requests)
-        clients = Clients(up.url, token, [(shape.stream(), numbers)], bench.directory)
+        ready = clients(up.url, token, [(shape.stream(), numbers)], bench.directory)
         bench.house.folded()
         usage = Usage(up)
-        reports.append(clients.go())
+        reports.append(sent(ready))
         shares.append(usage.shares(clients=reports[-1].cpu_seconds))
     return _summary(reports, shares)
 
@@ -120,7 +120,7 @@ def _bare(bench: Bench, shape: Shape) -> Sent:
     bench.screen.phase(f"{shape.requests:,} requests to a bare handler")
     numbers = bench.house.any(shape.size * shape.requests)
     with bare.serving() as url:
-        return _summary([send(url, "none", [(shape.stream(), numbers)], bench.directory)])
+        return _summary([sent(clients(url, "none", [(shape.stream(), numbers)], bench.directory))])
 
 
 def _append_rate(bench: Bench, shape: Shape) -> float:
@@ -131,8 +131,6 @@ def _append_rate(bench: Bench, shape: Shape) -> float:
 
 
 def _summary(reports: Sequence[Report], shares: Sequence[Mapping[str, float]] = ()) -> Sent:
-    for report in reports:
-        check(report)
     told = [report.streams[0] for report in reports]
     return Sent(
         requests=Spread.of([len(each.waited_ms) / each.seconds for each in told]),

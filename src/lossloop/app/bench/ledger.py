@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
-from lossloop.app.bench import http, join, memory, recompute, restart, sustained
+from lossloop.app.bench import http, join, memory, postgres, recompute, restart, sustained
 from lossloop.app.bench.base import Bench, Part
 from lossloop.app.bench.figure import Figure
 from lossloop.app.bench.house import House
@@ -18,6 +18,7 @@ from lossloop.app.bench.machine import Machine
 from lossloop.app.bench.screen import Screen
 from lossloop.app.bench.sizes import Sizes
 from lossloop.app.bench.targets import TARGETS, figure
+from lossloop.app.home import STORE
 from lossloop.core.errors import StateError, UnknownName
 
 PARTS: tuple[Part, ...] = (
@@ -27,6 +28,7 @@ PARTS: tuple[Part, ...] = (
     sustained.PART,
     memory.PART,
     recompute.PART,
+    postgres.PART,
 )
 """In the order in which they are measured; those of one house come one after the other."""
 
@@ -49,6 +51,8 @@ def run(
     for id in only:
         if id not in TARGETS:
             raise UnknownName("figure", id, list(TARGETS), field="only")
+    if os.environ.get(STORE):
+        raise StateError(f"{STORE} names a database in use; unset it: a bench makes a ledger of its own")
     wanted = [part for part in PARTS if not only or set(part.ids).intersection(only)]
     found: dict[str, Figure] = {}
     with _directory(place) as directory:

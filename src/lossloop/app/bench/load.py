@@ -2,21 +2,16 @@
 
 It is a process of its own, so that it does not share an interpreter with what it measures, and it does as
 little as can be: every request is bytes before the clock starts, and of an answer only the status is read.
-
-    in    a line with a job as JSON; once "ready" came out, a line that says go
-    out   "ready", then a line with what happened, as JSON
 """
 
 from __future__ import annotations
 
 import selectors
 import socket
-import sys
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-import msgspec
 import numpy as np
 
 from lossloop.app.bench import rows
@@ -238,10 +233,7 @@ def _serve(
         idle[id(connection.course)].append(connection)
 
 
-def main() -> None:
-    """Take a job, prepare, wait for the word, send, report."""
-    job = msgspec.json.decode(sys.stdin.readline(), type=Job)
+def prepare(job: Job) -> Callable[[], Report]:
+    """Make every request."""
     courses = [_Course(stream, list(requests(job, stream))) for stream in job.streams]
-    print("ready", flush=True)
-    if sys.stdin.readline():
-        print(msgspec.json.encode(play(job, courses)).decode(), flush=True)
+    return lambda: play(job, courses)

@@ -8,7 +8,7 @@ from typing import Any
 
 from lossloop.app.bench import rows
 from lossloop.app.bench.base import Bench, Part, quantile
-from lossloop.app.bench.clients import Clients, check
+from lossloop.app.bench.clients import clients, sent
 from lossloop.app.bench.figure import Figure
 from lossloop.app.bench.floors import Joined, appended
 from lossloop.app.bench.lag import Lag
@@ -65,14 +65,13 @@ def _sent(bench: Bench) -> tuple[Report, list[float], dict[str, Any]]:
     given = [(streams["outcomes"], house.take(rows)), (streams["predictions"], house.fresh(rows))]
     token = house.home.tokens.read()
     with house.up() as up:
-        clients = Clients(up.url, token, given[::-1], bench.directory)
+        ready = clients(up.url, token, given[::-1], bench.directory)
         house.folded()
         with Lag(house.home) as lag:
             usage = Usage(up)
-            report = clients.go()
+            report = sent(ready)
             shares = usage.shares(clients=report.cpu_seconds)
             house.folded()
-    check(report)
     return report, lag.seconds(), shares
 
 
