@@ -12,7 +12,8 @@ from lossloop.core.errors import Conflict, InputError
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.facts import predictions
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.memory import MemoryLog
+from lossloop.ledger.segments import SegmentLog, SegmentReader
 from lossloop.serve import repeats as repeating
 from lossloop.serve.repeats import Answer, Repeats, Sent
 from tests.ledger.samples import outcome_frame, prediction_frame
@@ -143,22 +144,51 @@ def test_what_another_system_predicted_is_not_remembered(tmp_path: Path) -> None
     assert sort(recalled(log), *map(sent, "abcd")) == ({3: answered("d")}, {0, 1, 2}, [])
 
 
-def test_only_the_tail_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = SegmentLog(tmp_path)
-    first = write(log, *(prediction_frame([f"a{i}"]) for i in range(50)))
-    second = write(log, *(prediction_frame([f"b{i}"]) for i in range(50)))
-    monkeypatch.setattr(repeating, "TAIL", next(iter(second.values())) + 10_000)
-    repeats = recalled(log, {**first, **second})
-    rows = [sent(f"{name}{i}", b"sent") for name in "ab" for i in range(50)]
-    fresh = sort(repeats, *rows)[1]
-    assert {49, 50, 99}.isdisjoint(fresh), "the newest segment, and the end of the one before it"
-    assert 0 in fresh
-    assert fresh == set(range(len(fresh))), "from the midst of a frame on, no whole one is lost"
-
-
-def test_a_backlog_is_read_up_to_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    log = SegmentLog(tmp_path)
+def batches(log: SegmentLog, name: str, count: int = 50) -> dict[str, int]:
+    """Some frames of a kilobyte; return where they end."""
     features = pa.array([{"x": "y" * 1000}])
-    (size,) = write(log, *(prediction_frame([f"a{i}"], features=features) for i in range(50))).values()
-    monkeypatch.setattr(repeating, "TAIL", size)
-    assert not sort(recalled(log), *(sent(f"a{i}", b"sent") for i in range(50)))[1]
+    return write(log, *(prediction_frame([f"{name}{i}"], features=features) for i in range(count)))
+
+
+def asked(*names: str, count: int = 50) -> list[Sent]:
+    return [sent(f"{name}{i}", b"sent") for name in names for i in range(count)]
+
+
+def test_no_more_than_the_tail_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = SegmentLog(tmp_path)
+    folded = {**batches(log, "a"), **batches(log, "b")}
+    monkeypatch.setattr(repeating, "TAIL", 20_000)
+    fresh = sort(recalled(log, folded), *asked("a", "b"))[1]
+    assert 20 < len(fresh) < 90
+    assert fresh == set(range(len(fresh))), (
+        "the newest are known, and from the midst of a frame on none is lost"
+    )
+
+
+def test_segments_are_gone_back_over(tmp_path: Path) -> None:
+    log = SegmentLog(tmp_path)
+    folded = {**batches(log, "a", 3), **batches(log, "b", 3), **batches(log, "c", 3)}
+    assert not sort(recalled(log, folded), *asked("a", "b", "c", count=3))[1]
+
+
+def test_a_log_whose_offsets_count_frames_is_gone_back_over_too() -> None:
+    log = MemoryLog()
+    with contextlib.closing(log.writer()) as writer:
+        last = [writer.append([prediction_frame([f"a{i}"])]) for i in range(50)][-1]
+    repeats = Repeats()
+    with contextlib.closing(log.reader()) as reader:
+        repeats.recall(reader, {last.segment: last.offset})
+    assert not sort(repeats, *asked("a"))[1]
+
+
+def test_what_is_not_folded_yet_is_read_up_to_a_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = SegmentLog(tmp_path)
+    folded = batches(log, "a")
+    for name in "bcdefgh":
+        batches(log, name)
+    assert not sort(recalled(log, folded), *asked("b", "h"))[1]
+    monkeypatch.setattr(repeating, "TAIL", 1)
+    monkeypatch.setattr(SegmentReader.read, "__kwdefaults__", {"most": 20_000})
+    assert 0 < len(sort(recalled(log, folded), *asked("b", "h"))[1]) < 100

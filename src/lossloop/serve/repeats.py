@@ -11,17 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import pyarrow as pa
+
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError
 from lossloop.core.records import Role
 from lossloop.ledger.base import LogReader, Offsets
 from lossloop.ledger.facts import model_of, optional
-from lossloop.ledger.frames import Damage, Frame, Kind
+from lossloop.ledger.frames import Damage, Frame
 
 REMEMBERED = 100_000
 """Answers kept in memory."""
-TAIL = 128 * 1024 * 1024
-"""Bytes of the log that are read back: behind what was folded, or before it."""
+TAIL = 32 * 1024 * 1024
+"""Bytes of facts that are read back after a restart."""
+_FIRST_STEP = 4096
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,18 +84,21 @@ class Repeats:
 
     def recall(self, reader: LogReader, folded: Offsets) -> None:
         """Read back what was answered last, from the tail of a log that was folded up to `folded`."""
-        for frame in _tail(reader, folded):
-            batch = frame.batch
-            content = optional(batch, "content")
-            if frame.kind is not Kind.PREDICTION or content is None:
-                continue
-            role = optional(batch, "role")
-            roles = [str(Role.CHAMPION)] * batch.num_rows if role is None else role.to_pylist()
-            columns = (batch.column(name).to_pylist() for name in ("id", "version", "y_pred"))
-            for sent, kind, id, version, y_pred in zip(content.to_pylist(), roles, *columns, strict=True):
-                if sent is not None:
-                    answer = Answer(id=id, version=version, role=kind, y_pred=y_pred)
-                    self.remember(model_of(batch), sent, answer)
+        answered = [frame for frame in _tail(reader, folded) if optional(frame.batch, "content") is not None]
+        first, rows = len(answered), 0
+        while first and rows < REMEMBERED:
+            first -= 1
+            rows += answered[first].batch.num_rows
+        for frame in answered[first:]:
+            self._recall(frame.batch)
+
+    def _recall(self, batch: pa.RecordBatch) -> None:
+        model, role = model_of(batch), optional(batch, "role")
+        roles = [str(Role.CHAMPION)] * batch.num_rows if role is None else role.to_pylist()
+        columns = [batch.column(name).to_pylist() for name in ("content", "id", "version", "y_pred")]
+        for content, id, version, y_pred, kind in zip(*columns, roles, strict=True):
+            if content is not None:
+                self.remember(model, content, Answer(id=id, version=version, role=kind, y_pred=y_pred))
 
     def sort(
         self, model: str, rows: Sequence[tuple[int, Sent]], problems: list[InputError]
@@ -120,17 +126,36 @@ def _other_content(id: str, row: int) -> Conflict:
     return Conflict(f"the id {id!r} was recorded with other content; use a new id", field="id", row=row)
 
 
-def _tail(reader: LogReader, folded: Offsets) -> Iterator[Frame]:
-    """The last facts of a log: at most TAIL bytes of what was folded, and what follows that."""
-    after, left = dict(folded), TAIL
-    for segment in sorted(after, reverse=True):
-        taken = min(after[segment], left)
-        after[segment] -= taken  # in the midst of a frame: a reader takes the rest of it for damage
+def _tail(reader: LogReader, folded: Offsets) -> list[Frame]:
+    """The last facts of a log, TAIL bytes of them or a few times that.
+
+    What an offset counts is the log's own affair, so it is gone back step by step, until enough lies ahead.
+    """
+    frames, size = _behind(reader, folded)
+    back, least = 0, sum(folded.values())
+    while size < TAIL and back < least:
+        back = 4 * back or _FIRST_STEP
+        frames, size = _behind(reader, _before(folded, back))
+    return frames
+
+
+def _before(folded: Offsets, back: int) -> Offsets:
+    """Offsets that lie back from others, in the newest segments."""
+    found, left = dict(folded), back
+    for segment in sorted(found, reverse=True):
+        taken = min(found[segment], left)
+        found[segment] -= taken  # in the midst of a frame: a reader takes the rest of it for damage
         left -= taken
-    left = 2 * TAIL
-    while left > 0 and (entries := list(reader.read(after))):
+    return found
+
+
+def _behind(reader: LogReader, after: Offsets) -> tuple[list[Frame], int]:
+    """What lies behind these offsets, up to a bound, and its bytes."""
+    reached, frames, size = dict(after), [], 0
+    while size < 4 * TAIL and (entries := list(reader.read(reached))):
         for entry in entries:
-            left -= entry.position.offset - after.get(entry.position.segment, 0)
-            after[entry.position.segment] = entry.position.offset
+            reached[entry.position.segment] = entry.position.offset
             if not isinstance(entry.frame, Damage):
-                yield entry.frame
+                frames.append(entry.frame)
+                size += entry.frame.batch.nbytes
+    return frames, size

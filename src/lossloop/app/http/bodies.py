@@ -35,8 +35,14 @@ class Bodies:
     def __init__(self) -> None:
         self._held = 0
 
-    async def read(self, receive: Receive, *, within: float = WITHIN) -> bytes:
+    async def read(self, receive: Receive, *, length: int = -1, within: float = WITHIN) -> bytes:
         """A body as it is sent.
+
+        Args:
+            receive: Gives its parts.
+            length: How long its sender says that it is, -1 if it does not: then that is all of it, and nobody
+                need ask for more.
+            within: Seconds in which it must have come.
 
         Raises:
             TooLarge: It has more than MOST_BYTES.
@@ -48,7 +54,7 @@ class Bodies:
             async with asyncio.timeout(within):
                 message = await receive()
                 body = _part(message)
-                if len(body) <= MOST_BYTES and not message.get("more_body"):
+                if len(body) <= MOST_BYTES and (len(body) == length or not message.get("more_body")):
                     return body
                 return await self._gather(message, receive)
         except TimeoutError:

@@ -73,7 +73,8 @@ class Door:
         return await self._endpoint.handler(call)
 
     async def _body(self, scope: Scope, headers: Headers, receive: Receive) -> Any:
-        raw = await self._bodies.read(receive)
+        length = headers.get(b"content-length", b"")
+        raw = await self._bodies.read(receive, length=int(length) if length.isdigit() else -1)
         encoding = headers.get(b"content-encoding")
         if encoding is not None:
             raw = unpacked(raw, encoding)
