@@ -19,6 +19,7 @@ from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
 from lossloop.core.errors import InputError, PolicyError, alternatives
 from lossloop.core.records import Record
+from lossloop.core.sizes import parse_size
 from lossloop.core.tasks import Task, read_label
 
 Duration = Annotated[Micros, "duration"]
@@ -27,6 +28,8 @@ Share = Annotated[float, "share"]
 """A share of 1, written ``5%`` or ``0.05``."""
 Blocks = Annotated[int, "blocks"]
 """A number of blocks, written ``21 blocks`` or ``21``."""
+Size = Annotated[int, "size"]
+"""A number of bytes, written ``10GB``."""
 
 
 class Mode(StrEnum):
@@ -67,6 +70,13 @@ class Labels(Record, frozen=True):
     absent_means: float | None = None
     """The outcome where none came within `after`: absence is the label, as it is of chargebacks."""
     after: Duration | None = None
+
+
+class Retention(Record, frozen=True):
+    """How much of a model's facts is kept; what was removed goes on counting in its figures."""
+
+    age: Duration | None = None
+    size: Size | None = None
 
 
 class Watch(Record, frozen=True):
@@ -117,6 +127,7 @@ class Policy(Record, frozen=True):
     budget: dict[str, Quota] = {}
     probation: Duration = 14 * DAY
     cooldown: Duration = 14 * DAY
+    retention: Retention | None = None
 
     @property
     def calendar(self) -> Calendar:
@@ -178,6 +189,8 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
     except InputError as error:
         yield Problem((error.field or "block",), str(error))
     yield from _absence(policy)
+    if policy.retention is not None and policy.retention.age is policy.retention.size:
+        yield Problem(("retention",), "needs an age, a size or both, as {age: 400d, size: 10GB}")
     for name, watch in policy.watches.items():
         yield from _watch(watch, ("watches", name))
     if policy.rollout is not None:
@@ -260,6 +273,10 @@ def _duration(value: Any) -> Micros:
     return parse_duration(str(value))
 
 
+def _size(value: Any) -> int:
+    return parse_size(str(value))
+
+
 def _share(value: Any) -> float:
     text = str(value).strip()
     try:
@@ -288,4 +305,10 @@ def _quota(value: Any) -> Quota:
     return Quota(most=int(match[1]), span=span)
 
 
-_READERS: dict[Any, Reader] = {Duration: _duration, Share: _share, Blocks: _blocks, Quota: _quota}
+_READERS: dict[Any, Reader] = {
+    Duration: _duration,
+    Share: _share,
+    Blocks: _blocks,
+    Quota: _quota,
+    Size: _size,
+}

@@ -18,6 +18,7 @@ from lossloop.app.books import Books
 from lossloop.app.commands import Candidate, Command, Settle, name_of
 from lossloop.app.home import Home
 from lossloop.app.importing import LabelFolders
+from lossloop.app.keeping import Keeper
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
@@ -43,11 +44,13 @@ class Worker:
         self._not_before: dict[str, int] = {}
         self._settled: set[tuple[str, int]] = set()
         self._folders = LabelFolders(home, self._clock)
+        self._keeper = Keeper(home, self._clock)
         self._turn = _turn(home)
 
     def run(self, stop: Callable[[], bool]) -> None:
         """Work until asked to stop; label files are taken beside, for a retraining may take hours."""
         self._folders.start()
+        self._keeper.start()
         while not stop():
             if not self.step():
                 time.sleep(PAUSE)
@@ -71,6 +74,7 @@ class Worker:
 
     def close(self) -> None:
         self._folders.close()
+        self._keeper.close()
         self._reader.close()
         self._writer.close()
         self._state.close()
