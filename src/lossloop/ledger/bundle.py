@@ -221,16 +221,38 @@ def _files(source: Path) -> Iterator[tuple[str, Any]]:
 
 
 def _archived(source: Path) -> Iterator[tuple[str, Any]]:
+    with contextlib.ExitStack() as stack:
+        with _read_from(source):
+            stream = stack.enter_context(pa.CompressedInputStream(pa.OSFile(str(source)), "zstd"))
+            tar = stack.enter_context(tarfile.open(fileobj=stream, mode="r|"))
+        while True:
+            with _read_from(source):
+                entry = tar.next()
+            if entry is None:
+                return
+            file = tar.extractfile(entry) if entry.isfile() else None
+            if file is None:
+                raise StateError(f"{source} holds {entry.name!r}, which is no file; do not trust it")
+            yield entry.name, _Packed(source, file)
+
+
+class _Packed:
+    """A file in an archive."""
+
+    def __init__(self, source: Path, file: IO[bytes]) -> None:
+        self._source = source
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        with _read_from(self._source):
+            return self._file.read(size)
+
+
+@contextlib.contextmanager
+def _read_from(source: Path) -> Iterator[None]:
+    """Errors of a reading: whatever they are called, the archive is not what was written."""
     try:
-        with (
-            pa.CompressedInputStream(pa.OSFile(str(source)), "zstd") as stream,
-            tarfile.open(fileobj=stream, mode="r|") as tar,
-        ):
-            for entry in tar:
-                file = tar.extractfile(entry) if entry.isfile() else None
-                if file is None:
-                    raise StateError(f"{source} holds {entry.name!r}, which is no file; do not trust it")
-                yield entry.name, file
+        yield
     except (tarfile.TarError, OSError, EOFError, pa.ArrowException) as error:
         raise StateError(f"{source} is damaged or was cut off ({error}); take another backup") from error
 
