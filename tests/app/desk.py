@@ -150,6 +150,7 @@ class Readings:
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All of the derived state that a fold made, but for where it was read from and how it is cut."""
         state = self.home.state()
+        assert isinstance(state, State)
         try:
             documents = list(state.connection.execute("SELECT * FROM documents ORDER BY 1, 2"))
             streams = [name for name in state.streams("") if not name.startswith(f"{FRAMES}/")]

@@ -47,7 +47,10 @@ class CutLog(SegmentLog):
 
 
 def facts() -> list[Frame]:
-    """A fortnight: an alarm, a retraining, a bad release, a good one, and an alarm within its probation."""
+    """A fortnight: an alarm, a retraining, a bad release, a good one, and an alarm within its probation.
+
+    Then come outcomes too early, corrections of what was judged long ago, and outcomes that never will be.
+    """
     frames: list[Frame] = [ticked(0)]
     made = 0
 
@@ -68,8 +71,9 @@ def facts() -> list[Frame]:
 
     def arms(hour: float, challenger: float) -> None:
         theirs, mine = ids(30), ids(30)
-        frames.append(asked(hour, [0.1] * 30, mine, propensity=0.5))
-        frames.append(asked(hour, [challenger] * 30, theirs, version=2, role="challenger", propensity=0.5))
+        frames.append(asked(hour, [0.1] * 30, mine, units=mine, propensity=0.5))
+        losses = [challenger] * 30
+        frames.append(asked(hour, losses, theirs, units=theirs, version=2, role="challenger", propensity=0.5))
         frames.append(happened(hour + 1, mine + theirs))
 
     order(SetPolicy(text=POLICY))
@@ -90,6 +94,10 @@ def facts() -> list[Frame]:
     for number in range(6, 11):
         day(number, 0.9, 2)
     frames.append(ticked(14 * DAY))
+    frames.append(happened(14 * DAY + 1, ["early", "never asked"]))
+    frames.append(asked(14 * DAY + 2, [0.5, 0.5], ["early", "open"]))
+    frames.append(happened(14 * DAY + 3, ["p0", "p1", "early", "never asked"], 1.0))  # corrections
+    frames.append(happened(14 * DAY + 4, ["p0", "open"], None))
     return frames
 
 
@@ -180,12 +188,21 @@ def test_frame_by_frame_is_as_all_at_once(tmp_path_factory: Places, expected: Ho
     assert everything(folded(tmp_path_factory, one_by_one, facts())) == everything(expected)
 
 
+def test_the_facts_have_a_bit_of_everything_too(expected: Home) -> None:
+    with Desk(home=expected).books() as books:
+        counts = books.counts(MODEL)
+    assert (counts.corrections, counts.waiting) == (5, 1)
+    assert {name.split("/")[0] for name in everything(expected)} == {
+        "documents", "rows", "labels", "waiting", "units",
+    }  # fmt: skip
+
+
 CUTS = st.lists(
     st.tuples(st.integers(1, len(facts()) - 1), st.sampled_from(["stop", "commit", "fold"])), max_size=6
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(cuts=CUTS)
 def test_however_often_it_is_cut_off(
     tmp_path_factory: Places, expected: Home, cuts: list[tuple[int, str]]
@@ -215,7 +232,7 @@ def _cut_off(home: Home, way: str, frames: int) -> None:
             fold(home, fail_at=1 + frames // 2)
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(again=st.lists(st.tuples(st.integers(0, len(facts())), st.integers(1, 12)), min_size=1, max_size=4))
 def test_whatever_is_sent_twice(
     tmp_path_factory: Places, expected: Home, again: list[tuple[int, int]]
