@@ -11,7 +11,7 @@ from lossloop.ledger import facts
 from lossloop.ledger.base import Entry, Position
 from lossloop.ledger.frames import Damage, Frame
 from lossloop.ledger.postgres.database import Database
-from lossloop.ledger.postgres.frames import EVERY, partition_of
+from lossloop.ledger.postgres.frames import EVERY, partition_of, row_of
 from lossloop.ledger.postgres.log import PostgresLog, PostgresWriter, Spread
 from tests.ledger.postgres.server import Server
 from tests.ledger.postgres.wire import Wire, wired
@@ -120,6 +120,23 @@ def test_a_reader_may_go_back(database: Database, writer: PostgresWriter) -> Non
     segment = first[0].position.segment
     assert numbers([e.frame for e in reader.read({segment: 3})]) == [3, 4]
     assert numbers([e.frame for e in reader.read({})]) == [0, 1, 2, 3, 4]
+    reader.close()
+
+
+def test_the_end_of_a_log_is_found_by_its_bytes(database: Database, writer: PostgresWriter) -> None:
+    for number in range(10):
+        writer.append([outcome_frame({"a": 1.0}, model=MODELS[0], time=number)])
+    ends = {entry.position.segment: entry.position.offset for entry in read(database)}
+    other = PostgresLog(database).writer()
+    position = other.append([outcome_frame({"a": 1.0}, model=MODELS[0], time=number) for number in (10, 11)])
+    other.close()
+    ends[position.segment] = 2
+    reader = PostgresLog(database).reader()
+    size = len(row_of(outcome_frame({"a": 1.0}, model=MODELS[0]))["payload"])
+    for frames in (0, 1, 2, 3, 7, 12, 99):
+        after = reader.before(ends, frames * size)
+        wanted = list(range(12))[-frames:] if frames else []
+        assert numbers([entry.frame for entry in reader.read(after)]) == wanted
     reader.close()
 
 

@@ -72,6 +72,14 @@ def test_the_number_of_partitions_is_for_ever(database: Database) -> None:
         init_store(database, partitions=5)
 
 
+def test_who_does_not_care_takes_the_number_that_is_there(database: Database, empty: Database) -> None:
+    for place, partitions in ((database, 4), (empty, 8)):
+        init_store(place)
+        session = Session(place)
+        assert session.partitions == partitions
+        session.close()
+
+
 @pytest.mark.parametrize("partitions", [0, -1, 1025])
 def test_partitions_are_one_to_a_thousand(empty: Database, partitions: int) -> None:
     with pytest.raises(InputError, match=f"a ledger has 1 to 1024 partitions, not {partitions}"):

@@ -162,6 +162,20 @@ class PostgresReader:
     def behind(self, after: Offsets) -> bool:
         return bool(self._behind(after))
 
+    def before(self, after: Offsets, most: int) -> dict[str, int]:
+        """Offsets from which on about `most` bytes lead to `after`: those of the newest segments."""
+        found, left = dict(after), most
+        for segment in sorted(after, reverse=True):
+            heads = self._session.rows(
+                "heads_before", segment=segment, number=after[segment], most=HEADS_AT_ONCE
+            )
+            for number, size in heads:
+                left -= size
+                if left < 0:
+                    return found
+                found[segment] = number - 1
+        return found
+
     def sync(self, segments: Sequence[str]) -> None:
         """A transaction that others can see is on the server's disk already."""
 

@@ -30,6 +30,10 @@ CROSS JOIN LATERAL (
 ) AS found
 ORDER BY wanted.segment, found.number;
 
+-- name: heads_before
+SELECT number, octet_length(payload) FROM frames
+WHERE segment = %(segment)s AND number <= %(number)b::bigint ORDER BY number DESC LIMIT %(most)b::integer;
+
 -- name: frames
 SELECT frames.segment, number, kind, "time", "rows", crc, payload
 FROM unnest(%(segment)b::text[], %(low)b::bigint[], %(high)b::bigint[]) AS wanted (segment, low, high)

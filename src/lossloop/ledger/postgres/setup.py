@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import psycopg
 
 PARTITIONS = 8
-"""At most so many appliers share the work. It cannot be changed later: it says where a model's facts are."""
+"""Of a ledger, where nobody says otherwise: at most so many appliers share the work."""
 MOST_PARTITIONS = 1024
 Part = Literal["server", "applier", "reader"]
 
@@ -21,17 +21,22 @@ _STEPS: tuple[str, ...] = (TABLES,)
 """What leads from each format to the next, from none on."""
 
 
-def init_store(database: Database, *, partitions: int = PARTITIONS) -> None:
+def init_store(database: Database, *, partitions: int | None = None) -> None:
     """Make the schema and its tables, or bring older ones to this release's format; the same again is fine.
 
     The user needs the right to create a schema in the database, or to own the schema. Afterwards it is
     needed for newer formats only: let `grant` give other users what servers and appliers need.
 
+    Args:
+        database: Where.
+        partitions: Among how many appliers the work can be shared, 8 by default. That cannot be changed
+            later, since it says where a model's facts are.
+
     Raises:
         NewerFormat: A newer release made the ledger that is there.
         StateError: It was made with another number of partitions, or the server refuses.
     """
-    if not 1 <= partitions <= MOST_PARTITIONS:
+    if partitions is not None and not 1 <= partitions <= MOST_PARTITIONS:
         raise InputError(f"a ledger has 1 to {MOST_PARTITIONS} partitions, not {partitions}")
     bare(database, lambda connection: _init(connection, database, partitions))
 
@@ -54,7 +59,7 @@ def grant(database: Database, role: str, part: Part) -> None:
     bare(database, work)
 
 
-def _init(connection: psycopg.Connection, database: Database, partitions: int) -> None:
+def _init(connection: psycopg.Connection, database: Database, partitions: int | None) -> None:
     with connection.transaction():
         # Two that do this at the same time do it one after the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"lossloop:{database.schema}"])
@@ -65,14 +70,15 @@ def _init(connection: psycopg.Connection, database: Database, partitions: int) -
         for step in _STEPS[found:]:
             connection.execute(step)
         if not found:
-            connection.execute("INSERT INTO meta (format, partitions) VALUES (%s, %s)", [FORMAT, partitions])
+            count = partitions or PARTITIONS
+            connection.execute("INSERT INTO meta (format, partitions) VALUES (%s, %s)", [FORMAT, count])
             connection.execute(
-                "INSERT INTO partitions (partition) SELECT generate_series(0, %s - 1)", [partitions]
+                "INSERT INTO partitions (partition) SELECT generate_series(0, %s - 1)", [count]
             )
         elif found < FORMAT:
             connection.execute("UPDATE meta SET format = %s", [FORMAT])
         (row,) = connection.execute(QUERIES["meta"]).fetchall()
-        if row[1] != partitions:
+        if partitions not in (None, row[1]):
             raise StateError(
                 f"{database.place} has {row[1]} partitions, which cannot be changed; "
                 f"use it as it is, or another schema for {partitions}"
