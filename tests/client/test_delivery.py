@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,12 +14,6 @@ from lossloop.client.diskqueue import Waiting
 from lossloop.client.rows import Entry, Kind
 from tests.client.answering import nobody
 from tests.client.taking import Taking, problem, taking
-
-
-@pytest.fixture
-def server() -> Iterator[Taking]:
-    with taking() as made:
-        yield made
 
 
 def waiting(count: int, kind: Kind = Kind.PREDICTION, model: str = "m", start: int = 0) -> list[Waiting]:

@@ -13,14 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.client.answering import nobody
-from tests.client.taking import PATIENCE, Taking, client_of, spool_files, taking
+from tests.client.taking import PATIENCE, Taking, client_of, spool_files
 from tests.house.repository import ROOT
-
-
-@pytest.fixture
-def server() -> Iterator[Taking]:
-    with taking() as made:
-        yield made
 
 
 def command(url: str, spool: Path, mode: str) -> list[str]:

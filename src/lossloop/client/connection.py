@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from lossloop.client.errors import Refused, Unreachable
 from lossloop.client.forks import watch
 
 Reply = dict[str, Any]
+codecs.lookup("idna")  # loaded by the first request otherwise: a fork in that moment would never have it
 MOST_KEPT = 8
 """Connections that are kept open for the next request."""
 

@@ -33,6 +33,7 @@ class Exchange:
         routes: Mapping[str, Extract],
         version: Version | None,
     ) -> None:
+        client.sender.backlog()  # without a spool, say so when the service starts
         self._sender = client.sender
         self._model = model
         self._version = version

@@ -53,7 +53,7 @@ class Draft:
 
     def row(self) -> dict[str, Any]:
         """What is handed over of it."""
-        return {key: value for key, value in vars(self).items() if value is not None or key == "y_pred"}
+        return {key: value for key, value in vars(self).items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,6 +164,7 @@ class Recorder:
     def __init__(
         self, client: Client | AsyncClient, model: str, version: Version, extract: Extract, batch: bool
     ) -> None:
+        client.sender.backlog()  # without a spool, say so when the service starts
         self._sender = client.sender
         self._model = model
         self._version = version
@@ -201,17 +202,27 @@ class Recorder:
 
     def __enter__(self) -> Draft:
         _last.set(())
-        version = self._version() if callable(self._version) else self._version
+        version, failed = 0, None
+        try:
+            version = self._version() if callable(self._version) else self._version
+        except Exception as error:  # noqa: BLE001 - a function of the service's; the block goes on
+            failed = error
         draft = Draft(version=version)
-        _open.set((*_open.get(), draft))
+        _open.set((*_open.get(), (draft, failed)))
         return draft
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        *before, draft = _open.get()
+        *before, (draft, failed) = _open.get()
         _open.set(tuple(before))
-        if error is None:
+        if error is not None:
+            return
+        if failed is None and draft.y_pred is None:
+            failed = InputError("there is no prediction: set y_pred in the block")
+        if failed is not None:
+            self._lose(1, failed)
+        else:
             self._hand_over([draft.row()])
 
     def _asked(self, shape: _Shape, args: Any, kwargs: Any) -> list[Draft] | Exception:
@@ -251,8 +262,8 @@ class Recorder:
         self._sender.lose(rows, f"{type(error).__name__}: {error}")
 
 
-_open: ContextVar[tuple[Draft, ...]] = ContextVar("lossloop_open", default=())
-"""The drafts of the blocks that this thread or task is in: a recorder may be used by many at once."""
+_open: ContextVar[tuple[tuple[Draft, Exception | None], ...]] = ContextVar("lossloop_open", default=())
+"""The drafts of the blocks that this thread or task is in, and what went wrong with them."""
 
 
 def record(
