@@ -22,7 +22,10 @@ def read_duckdb(url: str, query: str) -> Iterator[pa.RecordBatch]:
     duckdb, path = _driver(), file_of(url)
     try:
         with duckdb.connect(str(path), read_only=True) as connection:
-            reader = connection.execute(query).to_arrow_reader(ROWS_AT_ONCE)
+            relation = connection.sql(query)
+            if relation is None:
+                raise InputError("the query gives no rows; write a SELECT", field="sql")
+            reader = relation.to_arrow_reader(ROWS_AT_ONCE)
             yield pa.RecordBatch.from_pylist([], schema=reader.schema)
             yield from reader
     except (duckdb.Error, pa.ArrowException) as error:
