@@ -27,7 +27,7 @@ class Apart:
     """The process, from the outside; made, it is ready.
 
     Args:
-        name: What it does, as `python -m lossloop.app.bench` names it.
+        name: The module that it runs: ``load`` or ``writing``.
         job: What it is given.
 
     Raises:
@@ -37,7 +37,7 @@ class Apart:
     def __init__(self, name: str, job: msgspec.Struct) -> None:
         self._name = name
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "lossloop.app.bench", name],
+            [sys.executable, "-m", f"lossloop.app.bench.{name}"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         self._say(msgspec.json.encode(job))

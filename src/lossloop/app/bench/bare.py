@@ -42,7 +42,7 @@ def serving() -> Iterator[str]:
     """The address of a bare server, for as long as the block lasts."""
     port = free_port(HOST)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lossloop.app.bench", "bare", str(port)], stdin=subprocess.DEVNULL, stdout=2
+        [sys.executable, "-m", "lossloop.app.bench.bare", str(port)], stdin=subprocess.DEVNULL, stdout=2
     )
     try:
         _await(f"http://{HOST}:{port}", process)
@@ -60,7 +60,7 @@ def _await(url: str, process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.02)
     raise StateError(
-        "the bare server did not answer; run it by itself: python -m lossloop.app.bench bare 8765"
+        "the bare server did not answer; run it by itself: python -m lossloop.app.bench.bare 8765"
     )
 
 
@@ -71,3 +71,7 @@ def main(port: int) -> None:
         "lossloop.app.bench.bare:app", interface=Interfaces.ASGI, address=HOST, port=port,
         workers=1, http=HTTPModes.http1, websockets=False, log_level=LogLevels.warning,
     ).serve()  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]))

@@ -45,6 +45,11 @@ class Keyed:
         """Give predictions their outcome, so many a transaction; return the seconds of each."""
         return [self._run(_UPDATE, numbers[start : start + size]) for start in range(0, len(numbers), size)]
 
+    def counts(self) -> tuple[int, int]:
+        """How many predictions there are, and how many have their outcome."""
+        (found,) = self._connection.execute("SELECT count(*), count(y_true) FROM predictions")
+        return int(found[0]), int(found[1])
+
     def close(self) -> None:
         self._connection.close()
 

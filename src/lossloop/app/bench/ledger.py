@@ -72,13 +72,14 @@ def _in_house(directory: Path, parts: list[Part], sizes: Sizes, screen: Screen) 
         house = House(directory / "state")
         bench = Bench(directory=directory, sizes=sizes, screen=screen, house=house)
         for part in parts:
-            yield from _measured(part, bench)
+            yield from measured(part, bench)
         house.close()
     finally:
         shutil.rmtree(directory)
 
 
-def _measured(part: Part, bench: Bench) -> Iterator[Figure]:
+def measured(part: Part, bench: Bench) -> Iterator[Figure]:
+    """A part's figures; where it fails, those that are missing say why."""
     told = set()
     try:
         for each in part.measure(bench):

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from lossloop.app.bench import rows
+from lossloop.app.bench.apart import serve
 from lossloop.core.clock import SystemClock
 from lossloop.core.records import Record
 from lossloop.ledger.keys import Int64
@@ -237,3 +238,7 @@ def prepare(job: Job) -> Callable[[], Report]:
     """Make every request."""
     courses = [_Course(stream, list(requests(job, stream))) for stream in job.streams]
     return lambda: play(job, courses)
+
+
+if __name__ == "__main__":
+    serve(Job, prepare)

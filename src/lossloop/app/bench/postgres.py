@@ -53,7 +53,7 @@ def _written(bench: Bench, house: House) -> float:
     sizes = bench.sizes
     each = sizes.written * sizes.small_batch
     writers = [
-        Apart("write", writing.Job(
+        Apart("writing", writing.Job(
             state=str(house.home.path.resolve()), first=int(house.fresh(each)[0]), size=sizes.small_batch,
             batches=sizes.written,
         ))

