@@ -125,11 +125,17 @@ def test_one_transaction_around_all_ends_as_many_small_ones(done: list[Any]) -> 
 def test_what_was_changed_and_not_committed_is_nobodys() -> None:
     memory = Memory()
     store, other = MemoryStore(memory), MemoryStore(memory)
-    with failing(True), store.transaction():
+    with store.transaction():
         store.put("kind", "a", 1)
         assert store.get("kind", "a", int) == 1
         assert other.get("kind", "a", int) is None
-        raise _FailedError
+        assert memory == Memory()
+    assert other.get("kind", "a", int) == 1
+
+
+def test_a_transaction_that_failed_leaves_nothing() -> None:
+    memory = Memory()
+    apply(MemoryStore(memory), "block", [("put", "a", 1), ("append", "s", 2)], True)
     assert memory == Memory()
 
 
