@@ -31,9 +31,9 @@ from tests.app.desk import MODEL, Desk
 LONG_AGO: Micros = 1_609_459_200_000_000  # 2021-01-01T00:00:00Z
 
 
-def live(path: Path, **policy: Any) -> Desk:
+def live(path: Path, *, folders: Mapping[str, str] | None = None, **policy: Any) -> Desk:
     """A state directory in live use, with a champion."""
-    return Desk.ready(path, settings={"clock": "receipt"}, **policy)
+    return Desk.ready(path, settings={"clock": "receipt", "label_folders": dict(folders or {})}, **policy)
 
 
 def predicted(count: int, *, first: int = 0, every: Micros = SECOND) -> pa.Table:

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from lossloop.app import operate
 from lossloop.app.home import Home
 from lossloop.app.importing import Importer, Job, Stopped, all_progress, open_file, read_flags
 from lossloop.app.importing.progress import DOCUMENT
@@ -23,6 +24,7 @@ from lossloop.ledger.facts import TIME, micros
 from lossloop.ledger.frames import Kind
 from lossloop.ledger.history import labelled
 from lossloop.ledger.keys import Keys
+from lossloop.registry import Feature, FeatureKind, Manifest
 from tests.app.desk import MODEL, START, Desk
 from tests.app.importing.pasts import (
     LONG_AGO,
@@ -358,9 +360,6 @@ def test_an_unknown_model_or_version_is_named(desk: Desk, job: Job, words: str) 
 
 
 def test_what_a_version_declares_decides_what_text_is(tmp_path: Path) -> None:
-    from lossloop.app import operate
-    from lossloop.registry import Feature, FeatureKind, Manifest
-
     desk = live(tmp_path / "s")
     features = (Feature(name="zip", kind=FeatureKind.CATEGORY), Feature(name="amount"))
     operate.register(desk.home, MODEL, Manifest(runtime="external", features=features))

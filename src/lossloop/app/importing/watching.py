@@ -110,7 +110,8 @@ class LabelFolders:
                 if path.name.startswith(".") or ending(path) is None:
                     continue
                 with suppress(OSError):  # it is gone again
-                    yield model, path, _stamp(path)
+                    if path.is_file():
+                        yield model, path, _stamp(path)
 
     def _look_at_mappings(self) -> None:
         """Where a mapping is another one now, its model's files are looked at again."""
