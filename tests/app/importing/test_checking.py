@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lossloop.app.importing.checking import Held, hold
 from lossloop.app.importing.mapping import plan, read_flags
 from lossloop.app.importing.sources import Malformed, Piece
-from lossloop.core.clock import format_time
+from lossloop.core.clock import format_time, from_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
@@ -199,7 +199,7 @@ def test_the_future_is_refused_but_in_a_replay() -> None:
 
 def test_an_outcome_without_a_time_is_known_since_now() -> None:
     found = held(Kind.OUTCOME, outcomes([1]))
-    assert found.facts.column("time").cast(pa.int64()).to_pylist() == [NOW]
+    assert [format_time(from_datetime(each)) for each in column(found, "time")] == [format_time(NOW)]
 
 
 def test_ids_of_predictions_may_stand_twice_for_the_join_keeps_the_first() -> None:

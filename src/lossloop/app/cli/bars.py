@@ -56,7 +56,8 @@ class ImportScreen:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._console.is_terminal:
+            self._bar.stop()
 
     def phase(self, words: str) -> None:
         """Say what begins now."""

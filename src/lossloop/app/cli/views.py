@@ -9,6 +9,7 @@ from rich.table import Table
 from lossloop.app.books import Books
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.tables import decisions_table
+from lossloop.app.importing.progress import recent
 from lossloop.app.reading import decisions as all_decisions
 from lossloop.app.reading import status as status_of
 
@@ -25,9 +26,13 @@ def status(model: str | None = None, /, *, state: StatePath = DEFAULT_STATE, jso
     json
         Answer as JSON.
     """
-    opened = home(state).state()
+    place = home(state)
+    opened = place.state()
     books = Books(opened)
-    found = [status_of(books, name) for name in ([model] if model else books.models())]
+    found = [
+        {**status_of(books, name), "imports": recent(place, name)}
+        for name in ([model] if model else books.models())
+    ]
     opened.close()
     if json:
         print_json(found[0] if model else {"models": found})
@@ -71,8 +76,17 @@ def _show(found: dict[str, Any]) -> None:
     screen.print(f"  {', '.join(came)}; judged up to {found['clock']}")
     for name, watch in found["watches"].items():
         screen.print(f"  watch {name}: [bold]{watch['kind']}[/] ({watch['reason']})")
+    for each in found["imports"]:
+        screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:
         screen.print(_losses(found))
+
+
+def _imported(each: dict[str, Any]) -> str:
+    """What became of a source of history, or of a label file."""
+    how = "imported" if each["finished"] else "not imported to its end"
+    words = f"{each['source']}: {how}, {each['taken']:,} {each['kind']}, {each['rejected']:,} rows rejected"
+    return f"{words}; {each['error']}" if each["error"] else words
 
 
 def _traffic(found: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from lossloop.app.importing.checking import Bad
 from lossloop.app.importing.importer import Importer, Job, Report, Stopped
 from lossloop.app.importing.mapping import Naming, combined, read_file, read_flags
-from lossloop.app.importing.progress import Progress, all_progress
+from lossloop.app.importing.progress import Progress, all_progress, recent
 from lossloop.app.importing.settling import settle
 from lossloop.app.importing.sources import Source, SqlSource, address, matching, open_file
 from lossloop.app.importing.watching import LabelFolders
@@ -26,5 +26,6 @@ __all__ = [
     "open_file",
     "read_file",
     "read_flags",
+    "recent",
     "settle",
 ]

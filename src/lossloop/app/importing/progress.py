@@ -13,18 +13,20 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from lossloop.app.home import Home
 from lossloop.app.importing.mapping import Naming
-from lossloop.core.clock import Micros
+from lossloop.core.clock import Micros, format_time
 from lossloop.core.errors import InUse, StateError, StorageFull
 from lossloop.core.ids import digest
 from lossloop.core.records import Record
 from lossloop.ledger.frames import Kind
 
 DOCUMENT = "progress.json"
+REJECTS = "rejects.csv"
 
 
 class Progress(Record, frozen=True):
@@ -79,7 +81,7 @@ class Folder:
 
     @property
     def rejects(self) -> Path:
-        return self.path / "rejects.csv"
+        return self.path / REJECTS
 
     def read(self) -> Progress | None:
         return _read(self.path / DOCUMENT)
@@ -115,6 +117,20 @@ def all_progress(home: Home) -> Iterator[tuple[Path, Progress]]:
             found = _read(path)
             if found is not None:
                 yield path.parent, found
+
+
+def recent(home: Home, model: str, *, most: int = 3) -> list[dict[str, Any]]:
+    """What was imported of a model last, the newest first, as plain values."""
+    found = [(path, each) for path, each in all_progress(home) if each.model == model]
+    found.sort(key=lambda pair: pair[1].at, reverse=True)
+    return [
+        {
+            "source": each.source, "kind": f"{each.kind}s", "at": format_time(each.at), "read": each.read,
+            "taken": each.taken, "rejected": each.rejected, "finished": each.finished, "error": each.error,
+            "rejects": str(path / REJECTS) if each.rejected else None,
+        }
+        for path, each in found[:most]
+    ]  # fmt: skip
 
 
 def _place(home: Home) -> Path:
