@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from lossloop.app.cli import main
-from lossloop.app.cli.bars import ImportScreen
+from lossloop.app.cli.importbar import ImportScreen
 from lossloop.app.importing import Importer, Job, Naming, Report, open_file
 from lossloop.ledger.frames import Kind
 from tests.app.desk import MODEL, Desk
