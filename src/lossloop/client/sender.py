@@ -132,13 +132,14 @@ class Sender:
         """Flush, and end; how many rows are left in the spool for the next process."""
         atexit.unregister(self._at_exit)
         self._queue.refuse()
-        left = self.flush(timeout)
+        self.flush(timeout)
         for event in (self._stopping, self._some, self._enough, self._hurry):
             event.set()
         if self._thread is None:
             self._release()
         else:
             self._thread.join(AFTER_STOP)
+        left = self._queue.rows
         if left:
             words = "%d rows are left in the spool %s; the next process that uses it sends them"
             log.warning(words, left, self._spool.path)

@@ -51,14 +51,11 @@ class RecordWSGI:
 
     def _parts(self, extract: Extract, asked: _Tee, held: _Held, answer: Iterator[bytes]) -> Iterator[bytes]:
         """What is sent on: all at once if it was recorded, else as it comes."""
-        held.parts.append(next(answer, b""))  # by then the application has begun its answer
+        held.hold(answer, 1)  # an application has begun its answer once there is something of it
         if not held.is_recorded():
             held.go_on()
             return chain(held.parts, answer)
-        for part in answer:
-            held.parts.append(part)
-            if sum(map(len, held.parts)) > MOST_BYTES:
-                break
+        held.hold(answer, MOST_BYTES + 1)
         body = b"".join(held.parts)
         if max(len(asked.copy), len(body)) > MOST_BYTES:
             self._exchange.lose(f"a request or an answer has more than {MOST_BYTES} bytes")
@@ -84,6 +81,13 @@ class _Held:
     ) -> Callable[[bytes], object]:
         self._status, self._headers, self._error = status, headers, error
         return self.parts.append
+
+    def hold(self, answer: Iterator[bytes], size: int) -> None:
+        """Take parts of the body until there are `size` bytes of it, or no more."""
+        held = sum(map(len, self.parts))
+        while held < size and (part := next(answer, None)) is not None:
+            self.parts.append(part)
+            held += len(part)
 
     def is_recorded(self) -> bool:
         found = {name.lower(): value for name, value in self._headers}
