@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.core.clock import ManualClock
@@ -188,6 +188,7 @@ def test_a_crash_between_decision_and_commit_decides_the_same_again(
     assert place.decided() == ["m/000003", "m/000003"], "the same id: whoever acts on it does so once"
 
 
+@settings(max_examples=40)
 @given(
     st.lists(st.lists(st.integers(0, 99), max_size=6), min_size=1, max_size=4),
     st.lists(st.booleans(), max_size=12),

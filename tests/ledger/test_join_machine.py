@@ -340,4 +340,4 @@ class Machine(RuleBasedStateMachine):
 
 
 TestJoin = Machine.TestCase
-TestJoin.settings = settings(max_examples=60, stateful_step_count=25)
+TestJoin.settings = settings(max_examples=40, stateful_step_count=25)

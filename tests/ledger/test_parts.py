@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from lossloop.core.errors import StateError
+from lossloop.core.errors import StateError, StorageFull
 from lossloop.ledger import state as states
 from lossloop.ledger import stream as streams
 from lossloop.ledger.columns import Array, batch_of, columns_of
@@ -110,15 +111,18 @@ def test_streams_are_listed_by_prefix(state: State) -> None:
 ], ids=["numbers", "lists", "nothing"])  # fmt: skip
 @pytest.mark.parametrize("large", [0, 1 << 30], ids=["file", "database"])
 def test_columns_come_back_as_they_were(
-    state: State, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Array], large: int
+    path: Path, monkeypatch: pytest.MonkeyPatch, columns: dict[str, Array], large: int
 ) -> None:
     monkeypatch.setattr(states, "LARGE", large)
+    state = State(path)
     with state.transaction():
         state.put_chunk("s", 0, batch_of(columns))
     (chunk,) = state.chunks("s")
     for name, values in columns_of(chunk.batch).items():
         assert (values.dtype, values.shape) == (columns[name].dtype, columns[name].shape)
         assert np.array_equal(values, columns[name], equal_nan=values.dtype.kind == "f")
+    assert len(files(path)) == (large == 0)
+    state.close()
 
 
 class Chunks(RuleBasedStateMachine):
@@ -177,7 +181,7 @@ class Chunks(RuleBasedStateMachine):
             self.opened.__exit__(None, None, None)
             self.opened = None
             self.committed = dict(self.known)
-            assert files(self.path) >= named(self.state)
+            assert files(self.path) == named(self.state)
 
     @precondition(lambda self: self.opened is not None)
     @rule()
@@ -185,6 +189,7 @@ class Chunks(RuleBasedStateMachine):
         assert self.opened is not None
         assert not self.opened.__exit__(RuntimeError, RuntimeError(), None)
         self.opened, self.known = None, dict(self.committed)
+        assert files(self.path) == named(self.state)
 
     @rule()
     def crash(self) -> None:
@@ -202,7 +207,7 @@ class Chunks(RuleBasedStateMachine):
 
 
 TestChunks = Chunks.TestCase
-TestChunks.settings = settings(max_examples=50, stateful_step_count=20)
+TestChunks.settings = settings(max_examples=30, stateful_step_count=20)
 
 
 def test_a_file_that_a_crash_left_without_its_commit_is_removed(path: Path, state: State) -> None:
@@ -233,6 +238,37 @@ def test_files_that_were_replaced_are_removed_once_that_is_committed(path: Path,
     with state.transaction():
         state.drop_stream("s")
     assert rows(state) == []
+
+
+def test_a_transaction_that_fails_leaves_no_file(path: Path, state: State) -> None:
+    with state.transaction():
+        state.put_chunk("s", 0, batch(0, MANY))
+    kept = files(path)
+    with contextlib.suppress(RuntimeError), state.transaction():
+        state.put_chunk("s", MANY, batch(MANY, 2 * MANY))
+        raise RuntimeError
+    assert files(path) == kept
+    with state.transaction():
+        with contextlib.suppress(RuntimeError), state.transaction():
+            state.put_chunk("s", 0, batch(0, MANY))
+            raise RuntimeError
+        state.put_chunk("t", 0, batch(0, MANY))
+    assert rows(state) == list(range(MANY))
+    assert files(path) == named(state)
+
+
+def test_a_file_that_may_not_grow_is_a_full_disk_and_leaves_no_part_of_it(path: Path, state: State) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE // 2, limits[1]))
+    try:
+        with pytest.raises(StorageFull, match="free some space"), state.transaction():
+            state.put_chunk("s", 0, batch(0, MANY))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (files(path), rows(state)) == (set(), [])
+    with state.transaction():
+        state.put_chunk("s", 0, batch(0, MANY))
+    assert rows(state) == list(range(MANY))
 
 
 def test_a_reader_whose_file_is_replaced_meanwhile_reads_again(
@@ -266,10 +302,11 @@ def test_a_file_that_is_gone_is_told_with_what_to_do(path: Path, state: State) -
 
 
 def test_another_process_reads_whole_streams_while_they_are_merged(
-    path: Path, state: State, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(states, "LARGE", 200)
     monkeypatch.setattr(streams, "_GATHERED", 4)
+    state = State(path)
     stream = Stream(state, "s")
     command = [sys.executable, "-m", "tests.ledger.reading", str(path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
@@ -285,3 +322,4 @@ def test_another_process_reads_whole_streams_while_they_are_merged(
     assert count == 150 * 50
     assert changes > 1, "it read only before and behind the writing"
     assert files(path) == named(state)
+    state.close()

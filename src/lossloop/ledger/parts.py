@@ -28,14 +28,18 @@ class Parts:
         """Write a batch so that it survives a crash; return its file's name."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         name = f"{new_id()}.arrow"
-        with (
-            (self._directory / name).open("xb") as file,
-            pa.ipc.new_file(file, batch.schema) as writer,
-        ):
-            writer.write_batch(batch)
-            writer.close()
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with (
+                (self._directory / name).open("xb") as file,
+                pa.ipc.new_file(file, batch.schema) as writer,
+            ):
+                writer.write_batch(batch)
+                writer.close()
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:  # what was written of it would keep a full disk full
+            self.remove([name])
+            raise
         folder = os.open(self._directory, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -6,6 +6,7 @@ checkpoint could be corrupted (docs/design/0002).
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -77,7 +78,7 @@ class State:
         self._known: dict[tuple[str, str], Any] = {}
         self._dirty: set[tuple[str, str]] = set()
         self._listed: dict[tuple[str, str, Any], dict[str, Any]] = {}
-        self._replaced: list[str] = []
+        self._touched: list[str] = []
         self.connection = _opened(path, read_only=read_only)
         if not read_only:
             self._parts.keep_only(name for (name,) in self._rows("list_files"))
@@ -107,17 +108,22 @@ class State:
         except BaseException as error:
             self._forget()
             self._dirty.clear()
-            self._replaced.clear()
+            if not self._depth:
+                with contextlib.suppress(apsw.Error):
+                    self._ended()
             if isinstance(error, (apsw.Error, OSError)) and _was_full(error):
                 raise StorageFull("no room for the derived state; free some space") from error
             raise
         if not self._depth:
-            self._committed()
+            self._ended()
 
-    def _committed(self) -> None:
+    def _ended(self) -> None:
+        """Remove files that the transaction wrote or replaced, and that nothing names now that it is over."""
         self._seen = self.change()
-        self._parts.remove(self._replaced)
-        self._replaced.clear()
+        if self._touched:
+            named = {name for (name,) in self._rows("list_files")}
+            self._parts.remove(name for name in self._touched if name not in named)
+            self._touched.clear()
         if len(self._known) + sum(map(len, self._listed.values())) > MOST_CACHED:
             self._forget()
 
@@ -217,15 +223,16 @@ class State:
 
     def put_chunk(self, stream: str, first: int, batch: pa.RecordBatch) -> None:
         gone = self._rows("drop_chunks", stream, first, first + batch.num_rows)
-        self._replaced += [file for (file,) in gone if file is not None]
+        self._touched += [file for (file,) in gone if file is not None]
         if batch.nbytes >= self._large:
-            self._run("put_chunk", stream, first, None, self._parts.write(batch))
+            self._touched.append(self._parts.write(batch))
+            self._run("put_chunk", stream, first, None, self._touched[-1])
         else:
             self._run("put_chunk", stream, first, _encoded(batch), None)
 
     def drop_stream(self, stream: str) -> None:
         gone = self._rows("drop_chunks", stream, -1, 1 << 62)
-        self._replaced += [file for (file,) in gone if file is not None]
+        self._touched += [file for (file,) in gone if file is not None]
 
 
 def _opened(path: Path, *, read_only: bool) -> apsw.Connection:
