@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,9 +36,20 @@ def test_each_row_is_found_in_its_frame(frames: list[tuple[int, str]]) -> None:
                     places.flush()
             if then == "again":
                 places = Places(store, "m")
+            check(places, wanted)
         with store.transaction():
             places.flush()
     assert [place_of(store, "m", row) for row in range(len(wanted))] == wanted
+
+
+def check(places: Places, wanted: list[tuple[str, int]]) -> None:
+    """Which rows came in each segment, also of frames that were not written yet."""
+    rows = np.arange(len(wanted))
+    for segment in ("segment 0", "segment 1", "none"):
+        mine = [place[0] == segment for place in wanted]
+        assert places.rows_in(segment, len(wanted)) == sum(mine)
+        assert places.are_in(segment, rows, len(wanted)).tolist() == mine
+        assert places.are_in(segment, rows[::-1], len(wanted)).tolist() == mine[::-1]
 
 
 def test_what_was_not_noted_is_nowhere() -> None:
@@ -49,6 +61,8 @@ def test_what_was_not_noted_is_nowhere() -> None:
         places.flush()
     assert place_of(store, "m", 2) is None, "rows that came before notes were taken"
     assert place_of(store, "m", 3) == ("s", 0)
+    assert places.are_in("s", np.arange(6), 5).tolist() == [False] * 3 + [True] * 2 + [False]
+    assert places.rows_in("s", 5) == 2
     assert place_of(store, "other", 3) is None
 
 

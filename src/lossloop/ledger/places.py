@@ -53,7 +53,7 @@ class Places:
             return np.zeros(len(rows), dtype=bool)
         places = np.searchsorted(frames.column("first").to_numpy(), rows, side="right") - 1
         mine: npt.NDArray[np.bool_] = pc.equal(frames.column("segment"), segment).to_numpy()
-        return mine[places] & (rows < total)
+        return mine[places] & (places >= 0) & (rows < total)
 
     def _frames(self) -> pa.Table | None:
         """All notes."""
