@@ -157,10 +157,15 @@ def test_features_are_objects_or_columns() -> None:
 
 
 def test_features_as_text_are_json_objects() -> None:
-    table = {"version": [1] * 4, "y_pred": [0.5] * 4, "features": ['{"x":1}', "[1]", None, "{"]}
+    texts = ['{"x":1}', "[1]", None, "{", '{"x":' + "[" * 100_000]
+    table = {"version": [1] * 5, "y_pred": [0.5] * 5, "features": texts}
     batch = of_arrow(pa.RecordBatch.from_pydict(table), PREDICTION_KEYS, PREDICTION_NEEDS)
     taken = take_predictions(batch, terms())
-    assert [(each.row, each.field) for each in taken.problems] == [(1, "features"), (3, "features")]
+    assert [(each.row, each.field) for each in taken.problems] == [
+        (1, "features"),
+        (3, "features"),
+        (4, "features"),
+    ]
     assert taken.facts["features"].to_pylist() == ['{"x":1}', None]  # type: ignore[union-attr]
 
 

@@ -131,7 +131,7 @@ _OPTIONAL: Mapping[str, Callable[[Column], Checked]] = {
 def _is_object(value: str) -> bool:
     try:
         _OBJECT.decode(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):
         return False
     return True
 
