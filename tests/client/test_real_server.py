@@ -10,8 +10,13 @@ from pathlib import Path
 import pytest
 
 import lossloop as ll
+from lossloop.act.settings import Settings
+from lossloop.app import operate
+from lossloop.app.commands import Promote
+from lossloop.app.home import init
 from lossloop.ledger.frames import Kind
 from lossloop.ledger.segments import SegmentLog
+from tests.app.desk import external, policy_text
 from tests.app.processes import on_linux, started
 from tests.app.server import Server, serving, within
 from tests.client.taking import PATIENCE, client_of, refused_in, spool_files
@@ -108,9 +113,11 @@ def test_a_service_that_is_killed_is_counted_once(real: Server, model: str, tmp_
 @pytest.mark.slow
 def test_a_server_that_is_killed_and_comes_back_has_every_row_once(tmp_path: Path) -> None:
     state, spool = tmp_path / "state", tmp_path / "spool"
-    with serving(state) as server:
-        model = server.model(versions=0)
-        token = server.home.tokens.read()
+    home, model = init(state, Settings()), "m"
+    operate.set_policy(home, policy_text(model=model))
+    operate.register(home, model, external())
+    operate.obey(home, Promote(model=model, version=1))
+    token = home.tokens.read()
     with started(state) as first:
         client = ll.Client(first.url, token=token, spool=spool, linger=0.01, batch=100, timeout=5)
         for number in range(1500):

@@ -20,7 +20,7 @@ from lossloop.client.rows import Kind, Row, pack
 from lossloop.client.spool import Spool
 from lossloop.client.spoolfile import SUFFIX, SpoolFile
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two attempts; it doubles."""
 LOOK_ROUND = 30.0
 """Seconds after which to see whether another process that shares the spool has died."""
