@@ -20,6 +20,7 @@ import msgspec
 from lossloop.app.demo import run
 from lossloop.app.demo.replay import MODEL
 from lossloop.app.home import Home
+from lossloop.app.showing import shown
 
 
 class Silent:
@@ -57,7 +58,7 @@ def play(salt: str, until: date, folder: Path) -> Row:
     """One replay."""
     told = run.play(folder / "state", Silent(), salt=salt, until=until)
     state = Home(path=folder / "state").state()
-    exposed = sum(count for version, count in state.rows("versions_of", MODEL) if version == 2)
+    exposed = sum(part.predictions for part in shown(state, MODEL) if part.version == 2)
     state.close()
     second = [d for d in told.decisions if d.get("version") == 2 and d["action"] != "start_rollout"]
     third = [d for d in told.decisions if d.get("version") == 3 and d["action"] in ENDS]

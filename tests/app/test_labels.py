@@ -38,7 +38,7 @@ def shown(desk: Desk) -> dict[str, Any]:
         return status(books, MODEL)
 
 
-def mean(desk: Desk) -> tuple[int, float]:
+def mean(desk: Desk) -> Any:
     """How many losses are shown, and their mean."""
     (row,) = shown(desk)["losses"]
     return row["outcomes"], row["mean"]

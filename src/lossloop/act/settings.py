@@ -32,11 +32,10 @@ class Settings(Record, frozen=True):
     """Mixed into the assignment of units to arms, so that two installations do not assign alike."""
     clock: str = "receipt"
     """``receipt``: time is when facts arrive. ``event``: a replay, time is what the events say."""
-
     label_folders: dict[str, str] = {}
     """Model to a folder of label files that are taken as they come; relative to the state directory."""
     store: str = ""
-    """Where log and state lie: ``postgresql://...``, ``env:NAME`` of a variable that says so; empty: files."""
+    """Where log and state lie: ``postgresql://...``, or ``env:NAME`` of a variable; empty for files."""
 
     @property
     def secret(self) -> bytes:
