@@ -252,6 +252,22 @@ def test_a_batch_may_say_several_things_of_one_prediction(join: Join) -> None:
     assert rows(join).labelled_at.tolist() == [0, 1]
 
 
+@pytest.mark.parametrize("early", [False, True])
+def test_a_batch_may_say_the_same_thing_any_number_of_times(join: Join, early: bool) -> None:
+    """One row after the other, and not all that are left for each of them."""
+    if not early:
+        predict(join, ["a"])
+    count = 5000
+    batch = outcomes(
+        ["a", *["b"] * count, "a"], [0.0, *[0.0, 1.0] * (count // 2), 0.0], [0] * (count + 2), model="m"
+    )
+    taken = join.take_outcomes(batch, at=np.zeros(count + 2, np.int64), age=AGE)
+    assert (taken.corrections, taken.repeats) == (count - 1, 1)
+    assert (taken.outcomes, taken.waiting) == ((0, 2) if early else (1, 1))
+    predict(join, ["b"])
+    assert rows(join).y_true[-1] == 1.0
+
+
 def test_an_early_outcome_is_a_change_once_its_prediction_comes(join: Join) -> None:
     early = happen(join, {"a": 1.0}, at=3)
     assert (early.waiting, early.outcomes, early.changes) == (1, 0, [])

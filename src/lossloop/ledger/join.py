@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -217,10 +217,8 @@ class Join:
         taken, y_true = Taken(), numbers(batch.column("y_true"))
         high, low = self._keys.of(batch.column("id"))
         said = np.ones(batch.num_rows, dtype=bool)
-        left = np.arange(batch.num_rows)
-        while len(left):  # an id that comes twice in a batch is taken twice, in order
-            firsts = _firsts(low[left], np.ones(len(left), dtype=bool))
-            here, left = left[firsts], np.delete(left, firsts)
+        for turn in _turns(low):
+            here = turn
             for table in (self.table, self.history):
                 rows = table.find(high[here], low[here])
                 mine = here[rows >= 0]
@@ -298,6 +296,19 @@ def _firsts(low: UInt64, wanted: Bools) -> Int64:
     places = np.flatnonzero(wanted)
     _, first = np.unique(low[places], return_index=True)
     return places if len(first) == len(places) else places[np.sort(first)]
+
+
+def _turns(low: UInt64) -> Iterator[Int64]:
+    """All places; those of a key that comes several times are in as many turns, in their order."""
+    order = np.argsort(low, kind="stable")
+    again = low[order][1:] == low[order][:-1]
+    if not again.any():
+        yield np.arange(len(low))
+        return
+    starts = np.flatnonzero(np.concatenate(([True], ~again)))
+    turns = np.empty(len(low), np.int64)
+    turns[order] = np.arange(len(low)) - np.repeat(starts, np.diff(starts, append=len(low)))
+    yield from np.split(np.argsort(turns, kind="stable"), np.cumsum(np.bincount(turns))[:-1])
 
 
 def _whole(column: pa.Array) -> Int64:
