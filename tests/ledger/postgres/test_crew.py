@@ -13,10 +13,11 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import partition_of
 from lossloop.ledger.postgres.leases import Leases, holders
 from lossloop.ledger.postgres.log import PostgresLog
+from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.turns import Turn
 from lossloop.ledger.postgres.view import PostgresView
 from tests.ledger.postgres.processes import MODELS, begin, shares, wait_until
-from tests.ledger.samples import outcome_frame
+from tests.ledger.samples import outcome_frame, tick_frame
 
 LONG = timedelta(hours=1)
 Gather = Callable[..., Crew]
@@ -105,6 +106,81 @@ def test_a_partition_that_was_lost_is_dropped_and_the_others_go_on(
     assert crew.partitions == [0, 1, 3]
     assert frames(view) == {model: 1 for model in MODELS if partition_of(model, 4) != 2}
     assert crew.step() == 0
+
+
+def resting(database: Database) -> int:
+    """How many segments nobody looks at all the time."""
+    with psycopg.connect(database.url) as connection:
+        return len(
+            connection.execute(f"SELECT 1 FROM {database.schema}.segments WHERE rests IS NOT NULL").fetchall()
+        )
+
+
+def test_segments_that_were_folded_rest_until_something_is_added(
+    database: Database, gather: Gather, view: PostgresView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.TIDY_EVERY", 0.0)
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.REST_AFTER", timedelta(0))
+    writer = PostgresLog(database).writer()
+    position = writer.append([outcome_frame({"1": 1.0}, model=MODELS[0])])
+    crew = gather()
+    assert not resting(database), "what is not folded yet rests"
+    crew.step()
+    crew.step()
+    assert resting(database) == 1
+    assert position.reached_by(view.offsets())
+    position = writer.append([outcome_frame({"2": 1.0}, model=MODELS[0])])
+    assert not resting(database)
+    assert not position.reached_by(view.offsets())
+    assert crew.step() == 1
+    assert position.reached_by(view.offsets())
+    reader = PostgresLog(database).reader()
+    assert len(list(reader.read({}))) == 2, "what rests is not read by who begins anew"
+    assert not reader.behind(view.offsets())
+    reader.close()
+    writer.close()
+
+
+def test_what_is_for_all_rests_once_all_have_folded_it(
+    database: Database, gather: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.TIDY_EVERY", 0.0)
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.REST_AFTER", timedelta(0))
+    writer = PostgresLog(database).writer()
+    writer.append([tick_frame(1)])
+    writer.close()
+    with psycopg.connect(database.url) as connection:
+        connection.execute(
+            f"INSERT INTO {database.schema}.offsets SELECT p, segment, 1 "
+            f"FROM {database.schema}.segments, generate_series(0, 2) AS p"
+        )
+    session = Session(database)
+    session.execute("let_rest", span=timedelta(0))
+    assert resting(database) == 0
+    session.close()
+    crew = gather()
+    crew.step()
+    crew.step()
+    assert resting(database) == 1
+
+
+def test_derived_state_that_was_deleted_is_folded_again(
+    database: Database, gather: Gather, view: PostgresView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.TIDY_EVERY", 0.0)
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.REST_AFTER", timedelta(0))
+    write(database, rounds=2)
+    crew = gather()
+    for _ in range(4):
+        crew.step()
+    assert resting(database)
+    crew.close()
+    with psycopg.connect(database.url) as connection:
+        for table in ("documents", "offsets", "chunks"):
+            connection.execute(f"TRUNCATE {database.schema}.{table}")
+    assert frames(view) == {}
+    gather(name="b").step()
+    assert frames(view) == dict.fromkeys(MODELS, 2)
 
 
 class _Failing:

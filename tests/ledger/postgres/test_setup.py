@@ -159,6 +159,7 @@ def test_a_server_appends_and_reads(ledger: Database, server: Server) -> None:
 def test_an_applier_does_all_that_it_does(ledger: Database, server: Server) -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         run(connection, f"UPDATE {ledger.schema}.partitions SET holder = NULL")
+        run(connection, f"DELETE FROM {ledger.schema}.appliers")
     database = as_role(ledger, server, "applier")
     partition = Partition(database)
     store, log = partition.writer(), partition.log()

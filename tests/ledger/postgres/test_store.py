@@ -285,6 +285,20 @@ def test_a_fact_for_all_is_folded_once_everybody_has(
     reader.close()
 
 
+def test_all_offsets_are_looked_at_again_now_and_then(
+    database: Database, hold: Hold, view: PostgresView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = PostgresLog(database).writer()
+    position = writer.append([outcome_frame({"a": 1.0}, model="late")])
+    writer.close()
+    assert dict(view.offsets()) == {}
+    run(database, "UPDATE segments SET rests = now() - interval '1 hour'")
+    hold(home("late")).store.put_offset(position.segment, 1)
+    assert dict(view.offsets()) == {}, "what rests is looked at all the time"
+    monkeypatch.setattr("lossloop.ledger.postgres.view.LOOK_AGAIN", 0.0)
+    assert dict(view.offsets()) == {position.segment: 1}
+
+
 def test_every_commit_of_any_partition_is_a_change(hold: Hold, view: PostgresView) -> None:
     seen = {view.change()}
     for partition in (0, 3, 0):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -14,6 +15,10 @@ from lossloop.ledger.postgres.errors import Fenced
 from lossloop.ledger.postgres.leases import SPAN, Leases
 from lossloop.ledger.postgres.session import Row, Session
 from lossloop.ledger.postgres.store import Lease, PartitionLog, PostgresStore
+
+REST_AFTER = timedelta(minutes=10)
+"""How long nothing was added to a segment that is not looked at any more until something is."""
+TIDY_EVERY = 60.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +67,7 @@ class Crew:
         self._begin = begin
         self._foldings: dict[Lease, Folding] = {}
         self._ends: list[Row] = []
+        self._tidied = time.monotonic()
         self._leases = Leases(database, span=span, name=name)
         self._leases.start()
 
@@ -79,7 +85,10 @@ class Crew:
         """
         self._follow()
         # One look for all partitions: an idle applier asks the database one thing at a time.
-        self._ends = self._session.rows("segments") if self._foldings else []
+        self._ends = self._session.rows("segments_awake") if self._foldings else []
+        if time.monotonic() > self._tidied + TIDY_EVERY:
+            self._tidied = time.monotonic()
+            self._session.execute("let_rest", span=REST_AFTER)
         return sum(self._step(lease) for lease in list(self._foldings))
 
     def close(self) -> None:
@@ -110,6 +119,7 @@ class Crew:
         for lease in set(self._foldings) - held:
             self._end(lease)
         for lease in sorted(held - set(self._foldings), key=lambda lease: lease.partition):
+            self._session.execute("wake", partition=lease.partition)
             store = PostgresStore(self._session, lease)
             log = PartitionLog(self._session, store, look=self._seen)
             self._foldings[lease] = self._begin(Share(lease=lease, log=log, store=store))

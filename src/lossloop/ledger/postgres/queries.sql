@@ -14,10 +14,31 @@ WITH appended AS (
 )
 INSERT INTO segments (segment, partition, frames)
 SELECT * FROM unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[])
-ON CONFLICT (segment) DO UPDATE SET frames = excluded.frames;
+ON CONFLICT (segment) DO UPDATE
+    SET frames = excluded.frames, touched = clock_timestamp(), rests = NULL;
 
 -- name: segments
 SELECT segment, partition, frames FROM segments;
+
+-- name: segments_awake
+SELECT segment, partition, frames FROM segments WHERE rests IS NULL;
+
+-- name: let_rest
+-- Segments that all their partitions have folded, and to which nothing was added for a while.
+UPDATE segments SET rests = clock_timestamp()
+WHERE rests IS NULL AND touched < clock_timestamp() - %(span)s AND frames <= (
+    SELECT CASE WHEN segments.partition >= 0 OR count(*) = (SELECT partitions FROM meta)
+                THEN min(reached) ELSE 0 END
+    FROM offsets WHERE offsets.segment = segments.segment
+);
+
+-- name: wake
+-- Segments at rest that a partition has not folded after all: its derived state was deleted.
+UPDATE segments SET rests = NULL
+WHERE rests IS NOT NULL AND segments.partition IN (-1, %(partition)b::integer) AND frames > COALESCE((
+    SELECT reached FROM offsets
+    WHERE offsets.partition = %(partition)b::integer AND offsets.segment = segments.segment
+), 0);
 
 -- name: heads
 -- Of each segment the first frames behind a number, without their payload.
@@ -70,6 +91,7 @@ ORDER BY key, written;
 SELECT segment, CASE WHEN segments.partition = -1 AND count(*) < (SELECT partitions FROM meta)
                      THEN 0 ELSE min(offsets.reached) END
 FROM offsets LEFT JOIN segments USING (segment)
+WHERE %(all)s OR segments.rests IS NULL OR segments.rests > clock_timestamp() - %(span)s
 GROUP BY segment, segments.partition;
 
 -- name: commits
@@ -143,7 +165,8 @@ WITH fence AS (
 ), ended AS (
     INSERT INTO segments (segment, partition, frames)
     SELECT new.* FROM fence, unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[]) AS new
-    ON CONFLICT (segment) DO UPDATE SET frames = excluded.frames
+    ON CONFLICT (segment) DO UPDATE
+    SET frames = excluded.frames, touched = clock_timestamp(), rests = NULL
 )
 SELECT partition FROM fence;
 

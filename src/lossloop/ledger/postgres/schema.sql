@@ -10,11 +10,15 @@ CREATE TABLE meta (
 );
 
 -- One segment per writer and partition: its frames become visible in their order. -1 is for all partitions.
+-- One that was folded and to which nothing was added for a while rests: nobody looks at it all the time.
 CREATE TABLE segments (
     segment   text COLLATE "C" PRIMARY KEY,
     partition integer NOT NULL,
-    frames    bigint NOT NULL
+    frames    bigint NOT NULL,
+    touched   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    rests     timestamptz
 ) WITH (fillfactor = 50);
+CREATE INDEX segments_at_rest ON segments (rests);
 
 -- Facts: a frame is its header's fields and an Arrow IPC stream of one batch. Numbered from 1.
 CREATE TABLE frames (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NoReturn, TypeVar
 
 import msgspec
@@ -18,6 +20,8 @@ from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
 
 T = TypeVar("T")
+LOOK_AGAIN = 60.0
+"""Seconds after which all segments are looked at, and not only those that do not rest."""
 _EVERYBODYS = frozenset({"clock"})
 """Kinds of documents that each partition has for itself: the one written last is told."""
 
@@ -31,6 +35,8 @@ class PostgresView:
 
     def __init__(self, database: Database) -> None:
         self._session = Session(database)
+        self._offsets: dict[str, int] = {}
+        self._looked = float("-inf")
 
     def change(self) -> int:
         return int(self._session.rows("commits")[0][0])
@@ -61,7 +67,13 @@ class PostgresView:
         return partition_of(key.partition("/")[0], self._session.partitions)
 
     def offsets(self) -> Offsets:
-        return dict(self._session.rows("offsets"))
+        everything = time.monotonic() > self._looked + LOOK_AGAIN
+        rows = self._session.rows("offsets", all=everything, span=timedelta(seconds=2 * LOOK_AGAIN))
+        if everything:
+            self._looked = time.monotonic()
+            self._offsets.clear()
+        self._offsets |= dict(rows)
+        return dict(self._offsets)
 
     def streams(self, prefix: str) -> list[str]:
         found = self._session.rows("streams", partitions=self._all(), **behind_prefix(prefix))
