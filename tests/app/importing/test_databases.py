@@ -17,12 +17,25 @@ import psycopg
 import pyarrow as pa
 import pytest
 
+from lossloop.act.settings import Settings
+from lossloop.app import operate
+from lossloop.app.home import init
 from lossloop.app.importing import SqlSource, Stopped, address, all_progress
 from lossloop.app.importing.sources.rows import batch_of
 from lossloop.core.errors import InputError
 from lossloop.ledger.frames import Kind
-from tests.app.desk import MODEL, Desk
-from tests.app.importing.pasts import bring, counts, live, logged, reasons
+from tests.app.desk import MODEL, Desk, external, policy_text
+from tests.app.importing.pasts import (
+    bring,
+    counts,
+    csv_of,
+    happened,
+    live,
+    logged,
+    parquet,
+    predicted,
+    reasons,
+)
 from tests.app.processes import lossloop
 from tests.ledger.postgres.server import PASSWORD, Server, running
 
@@ -291,3 +304,23 @@ def test_without_the_driver_the_extra_is_named(tmp_path: Path) -> None:
         "psycopg is not installed; run: pip install 'lossloop[postgres]'",
         "duckdb is not installed; run: pip install 'lossloop[duckdb]'",
     ]
+
+
+# A ledger that itself lies in PostgreSQL.
+
+
+def test_history_goes_into_a_ledger_in_postgresql_once(postgres: Server, tmp_path: Path) -> None:
+    home = init(tmp_path / "s", Settings(store=postgres.url()))
+    operate.set_policy(home, policy_text())
+    operate.register(home, MODEL, external())
+    scores = parquet(tmp_path / "a.parquet", predicted(120_000))
+    asked = iter([True])
+    with pytest.raises(Stopped):
+        bring(home, P, scores, stop=lambda: next(asked))
+    (report,) = bring(home, P, scores)
+    assert (report.before, report.taken) == (50_000, 70_000)
+    bring(home, Y, csv_of(tmp_path / "y.csv", happened(120_000)))
+    assert counts(home) == {"predictions": 120_000, "outcomes": 120_000}
+    log = logged(home, P)
+    assert (log.ids, log.history) == (set(predicted(120_000)["id"].to_pylist()), {True})
+    assert set(log.rows.values()) == {1}
