@@ -41,7 +41,7 @@ class Leases:
 
     def __init__(self, database: Database, *, span: timedelta = SPAN, name: str | None = None) -> None:
         self.holder = f"{name or f'{socket.gethostname()}:{os.getpid()}'}:{new_id()[-8:]}"
-        self._session = Session(replace(database, patience=span.total_seconds()))
+        self._session = Session(database)
         self._span = span
         self._lock = threading.Lock()
         self._held: dict[int, Lease] = {}
@@ -60,6 +60,8 @@ class Leases:
         except BaseException:
             self._session.close()
             raise
+        # From now on a beat that comes too late is worth nothing.
+        self._session.database = replace(self._session.database, patience=self._span.total_seconds())
         self._thread.start()
 
     def held(self) -> Mapping[int, Lease]:
