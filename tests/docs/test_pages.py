@@ -16,6 +16,7 @@ FOLLOWED = (
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),
     ("how-to/recompute-a-loss.md",),
+    ("how-to/keep-seal-erase.md",),
 )
 
 
