@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.ledger import places as ours
@@ -21,6 +21,7 @@ def new() -> State:
     return State(Path(":memory:"))
 
 
+@settings(max_examples=40)
 @given(frames)
 def test_each_row_is_found_in_its_frame(frames: list[tuple[int, str]]) -> None:
     store, wanted = new(), list[tuple[str, int]]()

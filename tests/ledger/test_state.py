@@ -337,7 +337,7 @@ class Documents(RuleBasedStateMachine):
 
 
 TestDocuments = Documents.TestCase
-TestDocuments.settings = settings(max_examples=60, stateful_step_count=30)
+TestDocuments.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 def test_a_document_that_is_asked_for_as_another_type_is_read_as_that(state: State) -> None:
