@@ -42,6 +42,15 @@ def test_a_strangers_answer_is_none(status: int, body: bytes) -> None:
     assert found.reason == f"{status} without a word of Lossloop's; is it a Lossloop server?"
 
 
+def test_the_limit_of_a_proxy_is_a_limit() -> None:
+    found = after(413, b"<html>Too large</html>")
+    assert isinstance(found, Split)
+    assert found.problem.status == 413
+    assert after(503, b"<html>", Retry_After="7") == Again(
+        reason="503 without a word of Lossloop's; is it a Lossloop server?", after=7.0
+    )
+
+
 @pytest.mark.parametrize("status", [400, 404, 409, 422])
 def test_bad_rows_are_refused_and_the_others_taken(status: int) -> None:
     errors = [{"row": 1, "field": "y_pred", "detail": "bad"}, {"row": 2}]

@@ -14,7 +14,7 @@ from lossloop.act.settings import Settings
 from lossloop.app import operate
 from lossloop.app.commands import Promote
 from lossloop.app.home import init
-from lossloop.ledger.frames import Kind
+from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.segments import SegmentLog
 from tests.app.desk import external, policy_text
 from tests.app.processes import on_linux, started
@@ -37,7 +37,8 @@ def model(real: Server) -> str:
 def logged(state: Path, model: str, kind: Kind) -> list[str]:
     """The ids of facts of a model, as they lie in the log."""
     reader = SegmentLog(state / "log").reader()
-    batches = [entry.frame.batch for entry in reader.read({}, most=1 << 30) if entry.frame.kind is kind]
+    frames = [entry.frame for entry in reader.read({}, most=1 << 30)]
+    batches = [each.batch for each in frames if isinstance(each, Frame) and each.kind is kind]
     own = [batch for batch in batches if batch.schema.metadata[b"model"] == model.encode()]
     reader.close()
     return [id for batch in own for id in batch.column("id").to_pylist()]

@@ -70,13 +70,16 @@ def follows(answer: Answer, rows: int, *, now: datetime | None = None) -> Follow
     said = _object(answer.body)
     if 200 <= answer.status < 300 and said is not None and ("accepted" in said or "predictions" in said):
         return Taken(refused={})
+    after = _retry_after(answer.headers.get("Retry-After"), now or datetime.now(UTC))
     if said is None or "status" not in said:
-        return Again(reason=f"{answer.status} without a word of Lossloop's; is it a Lossloop server?")
+        words = f"{answer.status} without a word of Lossloop's; is it a Lossloop server?"
+        if answer.status == 413:  # a proxy's limit holds whoever stands behind it
+            return Split(problem=Problem(status=413, detail=words))
+        return Again(reason=words, after=after)
     problem = Problem(
         status=answer.status, detail=str(said.get("detail", "refused")), field=_text(said.get("field"))
     )
     if answer.status >= 500 or answer.status < 400 or answer.status in _OF_THE_CALLER:
-        after = _retry_after(answer.headers.get("Retry-After"), now or datetime.now(UTC))
         return Again(reason=f"{answer.status}: {problem.detail}", after=after, broken=answer.status == 500)
     refused = _by_row(said.get("errors"), rows, answer.status)
     if refused:

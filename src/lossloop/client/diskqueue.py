@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from lossloop.client.errors import SpoolFull
+from lossloop.client.refusals import DeadLetters
 from lossloop.client.rows import Entry, unpack
 from lossloop.client.spool import Spool
 from lossloop.client.spoolfile import SUFFIX, SpoolFile
@@ -47,13 +48,13 @@ class Queue:
 
     Args:
         spool: Where.
-        also: Tells how many bytes other files take that count against the spool's bound.
+        letters: What was refused, which counts against the spool's bound.
     """
 
-    def __init__(self, spool: Spool, also: Callable[[], int] = lambda: 0) -> None:
+    def __init__(self, spool: Spool, letters: DeadLetters) -> None:
         spool.make()
         self._spool = spool
-        self._also = also
+        self._letters = letters
         self.begin_anew()
 
     def begin_anew(self) -> None:
@@ -88,7 +89,7 @@ class Queue:
         """
         size = sum(map(len, payloads))
         with self._lock:
-            if self._bytes + size > self._spool.most_bytes - self._also():
+            if self._bytes + size + self._letters.known > self._spool.most_bytes:
                 self._await_room(size)
             if self._closed:
                 raise LossloopError("this client was closed; make another to send more")
@@ -104,13 +105,14 @@ class Queue:
 
     def _await_room(self, size: int) -> None:
         def is_room() -> bool:
-            return self._closed or self._bytes + size <= self._spool.most_bytes - self._also()
+            return self._closed or self._bytes + size + self._letters.measure() <= self._spool.most_bytes
 
         if not self._moved.wait_for(is_room, self._spool.wait):
-            refused = f", {self._also()} of them refused.jsonl" if self._also() else ""
+            letters = self._letters.known
+            refused = f", {letters} of them {self._letters.path.name}" if letters else ""
             raise SpoolFull(
-                f"the spool {self._spool.path} holds {self._bytes + self._also()} bytes{refused}, and may "
-                f"hold {self._spool.most_bytes}; is the server up? Or raise most_bytes"
+                f"the spool {self._spool.path} holds {self._bytes + letters} bytes{refused}, and may hold "
+                f"{self._spool.most_bytes}; is the server up? Or raise most_bytes"
             )
 
     def _writable(self) -> SpoolFile:

@@ -47,13 +47,16 @@ class DeadLetters:
 
     def __init__(self, directory: Path) -> None:
         self.path = directory / FILE
+        self.known = self.measure()
+        """Its bytes when this process last looked."""
 
-    def size(self) -> int:
+    def measure(self) -> int:
         """Its bytes, 0 where it is not there."""
         try:
-            return self.path.stat().st_size
-        except FileNotFoundError:
-            return 0
+            self.known = self.path.stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            self.known = 0
+        return self.known
 
     def keep(self, refusals: Sequence[Refusal]) -> None:
         """Append refusals, all or none.
@@ -76,5 +79,6 @@ class DeadLetters:
             except OSError:
                 os.ftruncate(fd, before)
                 raise
+            self.known = before + written
         finally:
             os.close(fd)

@@ -53,7 +53,7 @@ class Sender:
         self._batch, self._linger, self._on_refused = batch, linger, on_refused
         self._letters = DeadLetters(spool.directory)
         self._spool = spool
-        self._queue = Queue(spool, also=self._letters.size)
+        self._queue = Queue(spool, self._letters)
         self._begin()
         watch(self)
         atexit.register(self._at_exit)
@@ -154,9 +154,15 @@ class Sender:
 
     def _start(self) -> None:
         with self._lock:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="lossloop-sender", daemon=True)
-                self._thread.start()
+            if self._thread is not None:
+                return
+            thread = threading.Thread(target=self._run, name="lossloop-sender", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:  # the interpreter is about to end
+                log.warning("rows stay in the spool %s: %s", self._spool.path, error)
+            else:
+                self._thread = thread
 
     def _run(self) -> None:
         """The thread: take over what others left, send, wait for more; until it is told to stop."""

@@ -20,7 +20,7 @@ class Spool:
 
     Args:
         path: The directory; it is made if it is not there.
-        most_bytes: What the files of one process may take, together with `refused.jsonl`.
+        most_bytes: What the files of one process may take, with those that it took over and `refused.jsonl`.
         sync: Whether a hand-over returns only once its rows are on disk. Without it they are with the
             operating system: they outlive a crash of the process, not one of the machine.
         wait: Seconds that a hand-over waits for room while the spool is full; then it raises SpoolFull.
