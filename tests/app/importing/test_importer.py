@@ -23,6 +23,7 @@ from lossloop.core.errors import InputError, InUse, StateError, UnknownName
 from lossloop.ledger.facts import TIME, micros
 from lossloop.ledger.frames import Kind
 from lossloop.ledger.history import labelled
+from lossloop.ledger.history import predicted as history
 from lossloop.ledger.keys import Keys
 from lossloop.registry import Feature, FeatureKind, Manifest
 from tests.app.desk import MODEL, START, Desk
@@ -231,17 +232,17 @@ def test_rows_that_were_not_counted_before_a_crash_are_sent_again_and_change_not
     assert counts(desk.home) == {"predictions": 59_400, "repeats": 49_500, "decisions": 1}
 
 
-def test_a_progress_that_cannot_be_read_is_put_aside(tmp_path: Path, desk: Desk) -> None:
+def test_a_damaged_progress_is_none_and_costs_only_time(tmp_path: Path, desk: Desk) -> None:
     path = parquet(tmp_path / "a.parquet", predicted(10))
     bring(desk.home, P, path)
     ((folder, _),) = all_progress(desk.home)
     (folder / DOCUMENT).write_text('{"model": ')
-    with pytest.raises(
-        StateError, match=r"cannot be read .* put aside. The same command again begins from the"
-    ):
-        bring(desk.home, P, path)
     bring(desk.home, P, path)
     assert counts(desk.home) == {"predictions": 10, "repeats": 10, "decisions": 1}
+    (folder / DOCUMENT).unlink()
+    (folder / DOCUMENT).mkdir()
+    with pytest.raises(StateError, match=r"cannot read .*progress.json \(Is a directory\); is it yours\?"):
+        bring(desk.home, P, path)
 
 
 def test_two_at_once_do_not_mix(tmp_path: Path, desk: Desk) -> None:
@@ -371,6 +372,23 @@ def test_what_a_version_declares_decides_what_text_is(tmp_path: Path) -> None:
     )
     (batch,) = logged(desk.home, P).frames
     assert batch.column("features").to_pylist() == [{"amount": 5.0, "zip": "01234"}]
+
+
+def test_a_feature_is_what_the_first_source_says(tmp_path: Path, desk: Desk) -> None:
+    """Else the model's history were no table any more, and nothing could be trained on it."""
+    for name, cell in (("a", "5"), ("b", ""), ("c", "many")):
+        path = text(
+            tmp_path / f"{name}.csv", f"{HEAD},amount", f"{row(name)},{cell}", f"{row(name + name)},7"
+        )
+        bring(desk.home, P, path, maps=["features=amount,"])
+    typed = predicted(2).append_column("amount", pa.array(["8", "x"]))
+    (report,) = bring(desk.home, P, parquet(tmp_path / "d.parquet", typed), maps=["features=amount,"])
+    assert reasons(report) == {2: ("amount", "features.amount must be a number, not 'x'")}
+    with closing(desk.home.log.reader()) as reader:
+        found = history(reader, MODEL)
+    assert dict(zip(found["id"].to_pylist(), found["amount"].to_pylist(), strict=True)) == {
+        "a": 5.0, "aa": 7.0, "b": None, "bb": 7.0, "cc": 7.0, "p0000000": 8.0,
+    }  # fmt: skip
 
 
 def test_why_a_source_failed_can_be_asked_later(tmp_path: Path, desk: Desk) -> None:

@@ -274,6 +274,7 @@ def test_the_features_of_cells_are_numbers_where_the_first_ones_are() -> None:
         [cells("1", "2.5"), cells("UA", "7"), cells("", "")], ["x", "y", "z"], sorts, several=True
     )
     assert first.values.to_pylist() == [{"x": 1.0, "y": "UA", "z": None}, {"x": 2.5, "y": "7", "z": None}]
+    assert first.values.type.field("z").type == pa.null()
     assert sorts == {"x": Sort.NUMBER, "y": Sort.TEXT}
     second = features([cells("a"), cells("8"), cells("q")], ["x", "y", "z"], sorts, several=True)
     assert second.values.to_pylist() == [{"x": None, "y": "8", "z": "q"}]
@@ -297,3 +298,23 @@ def test_features_may_be_one_column_of_structs_or_objects() -> None:
         assert str(found.values[0].as_py()) in ("{'a': 1.0, 'b': 'x'}", '{"a":1,"b":"x"}')
     with pytest.raises(InputError, match="it must be structs or JSON objects"):
         features([pa.array([1.0])], ["features"], {}, several=False)
+
+
+def test_a_feature_has_the_same_type_in_every_source() -> None:
+    kinds = {Sort.NUMBER: pa.float64(), Sort.TEXT: pa.string(), Sort.TRUTH: pa.bool_()}
+    raws = (cells("1", ""), cells("true", None), cells("x", "y"), pa.array([1.0, math.nan]), pa.array([0, 7]),
+            pa.array([True, None]), pa.array(["1", "0"]), pa.nulls(2))  # fmt: skip
+    for sort, kind in kinds.items():
+        for raw in raws:
+            found = features([raw], ["f"], {"f": sort}, several=True)
+            assert found.values.type.field("f").type == kind
+            assert set(found.bad) <= {0, 1}
+
+
+def test_a_truth_is_read_of_words_and_numbers() -> None:
+    found = features([cells("true", "0", "F", "2", "x", "")], ["f"], {"f": Sort.TRUTH}, several=True)
+    assert [each["f"] for each in found.values.to_pylist()] == [True, False, False, None, None, None]
+    assert found.bad == {
+        3: "features.f must be true or false, not 2.0",
+        4: "features.f must be a number, not 'x'",
+    }

@@ -69,7 +69,7 @@ def hold(piece: Piece, plan: Plan, terms: Terms, sorts: MutableMapping[str, Sort
         piece: Rows of a source.
         plan: Which of its columns is what.
         terms: What they are held against.
-        sorts: What values features have that are text; added to.
+        sorts: What values features have; added to.
         history: Whether the facts are marked as brought in later.
 
     Raises:

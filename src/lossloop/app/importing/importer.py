@@ -26,7 +26,7 @@ from lossloop.app.importing.checking import Bad, Held, hold
 from lossloop.app.importing.features import Sort, known
 from lossloop.app.importing.mapping import Naming, Plan, plan
 from lossloop.app.importing.ordering import pieces_in_order
-from lossloop.app.importing.progress import Folder, Progress, key_of, read_progress
+from lossloop.app.importing.progress import Folder, Progress, all_progress, key_of, read_progress
 from lossloop.app.importing.rejects import Rejects
 from lossloop.app.importing.sources import Piece, Source
 from lossloop.core.clock import Clock, SystemClock
@@ -236,12 +236,21 @@ def _model(home: Home, job: Job) -> tuple[Traffic, frozenset[int], dict[str, Sor
     if job.naming.version is not None and job.naming.version not in numbers:
         names = sorted(str(number) for number in numbers)
         raise UnknownName(f"version of {job.model}", str(job.naming.version), names, field="version")
-    sorts = {
+    sorts: dict[str, Sort] = {}
+    for progress in _newest_first(home, job.model):  # of a feature the first source decides
+        sorts |= known(progress.sorts)
+    sorts |= {
         feature.name: Sort.NUMBER if feature.kind is FeatureKind.NUMBER else Sort.TEXT
         for version in registered
         for feature in version.manifest.features or ()
     }
     return traffic or Traffic(model=job.model, task=policy.task), numbers, sorts
+
+
+def _newest_first(home: Home, model: str) -> list[Progress]:
+    """What was imported of a model."""
+    found = [progress for _, progress in all_progress(home) if progress.model == model]
+    return sorted(found, key=lambda progress: progress.began, reverse=True)
 
 
 def _none_fits(source: Source, bad: Sequence[Bad]) -> InputError:

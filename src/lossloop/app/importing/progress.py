@@ -8,7 +8,6 @@ The key is made of what is in a file, not of its name: a file given again, or un
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import os
 from collections.abc import Iterator
@@ -48,7 +47,7 @@ class Progress(Record, frozen=True):
     rejects_size: int = 0
     """Bytes of the rejects; what lies behind them was written for rows that are not done with."""
     sorts: dict[str, str] = {}
-    """What values features have that are text."""
+    """What values features have."""
     pieces: tuple[str, ...] = ()
     """Digests of pieces that were sent, of a source that has no order of its own."""
     finished: bool = False
@@ -113,10 +112,9 @@ def read_progress(home: Home, key: str) -> Progress | None:
 def all_progress(home: Home) -> Iterator[tuple[Path, Progress]]:
     """Every source that was begun, and its folder."""
     for path in sorted(_place(home).glob(f"*/{DOCUMENT}")):
-        with contextlib.suppress(StateError):  # of one that cannot be read, whoever imports it again is told
-            found = _read(path)
-            if found is not None:
-                yield path.parent, found
+        found = _read(path)
+        if found is not None:
+            yield path.parent, found
 
 
 def recent(home: Home, model: str, *, most: int = 3) -> list[dict[str, Any]]:
@@ -138,14 +136,10 @@ def _place(home: Home) -> Path:
 
 
 def _read(path: Path) -> Progress | None:
+    """A document; one that is damaged is none: what is sent again changes nothing."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Progress)
-    except FileNotFoundError:
+    except (FileNotFoundError, msgspec.MsgspecError):
         return None
-    except (OSError, msgspec.MsgspecError) as error:
-        with contextlib.suppress(OSError):
-            path.rename(path.with_suffix(".broken"))
-        raise StateError(
-            f"{path} cannot be read ({error}); it was put aside. The same command again begins from the "
-            "start: rows that were sent before change nothing"
-        ) from None
+    except OSError as error:
+        raise StateError(f"cannot read {path} ({error.strerror}); is it yours?") from None
