@@ -228,7 +228,7 @@ def test_frames_that_parquet_cannot_hold_are_erased_too(log: SegmentLog) -> None
 def test_damaged_bytes_go_too(log: SegmentLog) -> None:
     (path,) = write(log, [[*facts(0), prediction_frame(["x"], unit=[UNIT])]])
     flip(path, HEADER_SIZE + 20)
-    path.write_bytes(path.read_bytes() + UNIT.encode())
+    path.write_bytes(path.read_bytes() + 2 * UNIT.encode())
     seal(log.directory)
     assert left(log, UNIT)
     erase(log.directory, UNIT)

@@ -62,8 +62,13 @@ def explain_tail(segment: str, data: bytes, start: int, seed: int) -> Finding:
     header = header_of(data, seed)
     if header is None and len(data) >= HEADER_SIZE and any(data):
         return explain(segment, data, start, seed)
+    return torn(segment, start, start + len(data))
+
+
+def torn(segment: str, start: int, end: int) -> Finding:
+    """Bytes that a crash cut off: no event is touched."""
     problem = "cut off before it was acknowledged"
-    return Finding(segment=segment, problem=problem, what=TORN, start=start, end=start + len(data), rows=0)
+    return Finding(segment=segment, problem=problem, what=TORN, start=start, end=end, rows=0)
 
 
 def _with_rows(found: Finding, payload: bytes) -> Finding:

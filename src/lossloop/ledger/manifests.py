@@ -80,6 +80,8 @@ class Range(Record, frozen=True):
 
     start: int
     end: int
+    torn: bool = False
+    """Whether a crash had cut them off before they were acknowledged; such bytes are not kept."""
 
 
 class Removed(Record, frozen=True):
@@ -108,7 +110,7 @@ class Manifest(Record, frozen=True):
     ids: Blob
     damage: Blob
     damaged: tuple[Range, ...] = ()
-    """All that was no frame; the bytes lie one behind the other in `damage`, unless something was erased."""
+    """All that was no frame; what was damaged is kept in `damage`, until something is erased."""
     generation: int = 0
     removed: tuple[Removed, ...] = ()
     crc: int = 0

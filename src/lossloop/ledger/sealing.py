@@ -16,7 +16,8 @@ import pyarrow as pa
 from lossloop.core.errors import StateError
 from lossloop.ledger import durable, manifests
 from lossloop.ledger.base import Entry, Offsets
-from lossloop.ledger.frames import Damage, Frame
+from lossloop.ledger.explain import TORN, explain_tail
+from lossloop.ledger.frames import Damage, Frame, seed_of
 from lossloop.ledger.manifests import Blob, Manifest, Range
 from lossloop.ledger.opened import READ_AT_ONCE, SUFFIX, OpenSegment
 from lossloop.ledger.sameness import same_batches
@@ -113,18 +114,21 @@ def _written(log: Path, segment: OpenSegment, unfit: set[bytes]) -> Manifest:
         else:
             writer.add(entry.position.offset, entry.frame)
     if writer.end < segment.size():  # never acknowledged, or damage with nothing behind it
-        damaged.append(Range(start=writer.end, end=segment.size()))
+        tail = segment.raw(writer.end, segment.size())
+        torn = explain_tail(segment.name, tail, writer.end, seed_of(segment.name)).what == TORN
+        damaged.append(Range(start=writer.end, end=segment.size(), torn=torn))
     return writer.finish(tuple(damaged), _kept(log, segment, damaged))
 
 
 def _kept(log: Path, segment: OpenSegment, damaged: list[Range]) -> Blob:
-    """Keep what was no frame: it may still tell which facts it was."""
-    if not damaged:
+    """Keep what was damaged: it may still tell which facts it was."""
+    kept = [segment.raw(each.start, each.end) for each in damaged if not each.torn]
+    if not kept:
         return Blob()
     root = manifests.sealed_directory(log)
     path = manifests.manifest_path(log, segment.name).with_suffix(".damage")
     durable.make(path.parent)
-    durable.write(path, b"".join(segment.raw(each.start, each.end) for each in damaged))
+    durable.write(path, b"".join(kept))
     return Blob(path=str(path.relative_to(root)), bytes=path.stat().st_size, digest=durable.digest_of(path))
 
 

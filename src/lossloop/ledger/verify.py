@@ -9,7 +9,7 @@ from pathlib import Path
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger import durable, manifests
 from lossloop.ledger.base import Offsets
-from lossloop.ledger.explain import DAMAGE, LOST, TORN, Finding, explain, explain_tail
+from lossloop.ledger.explain import DAMAGE, LOST, TORN, Finding, explain, explain_tail, torn
 from lossloop.ledger.frames import Damage, seed_of
 from lossloop.ledger.manifests import Blob, Manifest
 from lossloop.ledger.opened import SUFFIX, OpenSegment
@@ -156,13 +156,13 @@ def _carried(log: Path, manifest: Manifest) -> Iterator[Finding]:
     if manifest.damage.path and not _wrong(manifests.sealed_directory(log), manifest.damage):
         kept = (manifests.sealed_directory(log) / manifest.damage.path).read_bytes()
     for each in manifest.damaged:
+        if each.torn:
+            yield torn(manifest.segment, each.start, each.end)
+            continue
         size = each.end - each.start
         data, at = kept[at : at + size], at + size
-        seed = seed_of(manifest.segment)
-        if len(data) < size:
-            problem = "was damaged when it was sealed; its bytes are not kept"
-            yield Finding(segment=manifest.segment, problem=problem, start=each.start, end=each.end)
-        elif each.start >= manifest.end:
-            yield explain_tail(manifest.segment, data, each.start, seed)
-        else:
-            yield explain(manifest.segment, data, each.start, seed)
+        if len(data) == size:
+            yield explain(manifest.segment, data, each.start, seed_of(manifest.segment))
+            continue
+        problem = "was damaged when it was sealed; its bytes are not kept"
+        yield Finding(segment=manifest.segment, problem=problem, start=each.start, end=each.end)
