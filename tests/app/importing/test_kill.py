@@ -22,7 +22,7 @@ from tests.app.importing.pasts import counts, csv_of, happened, live, logged, pa
 from tests.app.processes import started
 from tests.app.server import within
 
-ROWS = 300_000
+ROWS = 200_000
 
 
 def begin(state: Path, kind: str, *arguments: str | Path) -> subprocess.Popen[str]:
@@ -60,6 +60,7 @@ def killed(home: Home, kind: str, files: Sequence[Path], chance: random.Random) 
     return process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("running", [False, True], ids=["alone", "beside lossloop up"])
 def test_a_process_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
     tmp_path: Path, running: bool
@@ -71,7 +72,7 @@ def test_a_process_that_is_killed_again_and_again_loses_nothing_and_repeats_noth
     ]
     sources = {"predictions": files, "outcomes": [csv_of(tmp_path / "y.csv.gz", happened(ROWS))]}
     with started(home.path) if running else contextlib.nullcontext():
-        deaths = _kill_and_finish(home, sources, 1 if running else 2, chance)
+        deaths = _kill_and_finish(home, sources, 1 if running else 3, chance)
     assert deaths, "it was done before it could be killed; take more rows"
     assert all(each.finished and not each.rejected for each in progress(home))
     assert sum(each.taken for each in progress(home)) == 2 * ROWS
