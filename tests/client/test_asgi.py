@@ -329,7 +329,7 @@ def test_a_service_under_a_real_server_records_also_when_it_is_killed(server: Ta
     environment = {**os.environ, "URL": server.url, "SPOOL": str(tmp_path)}
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     pool = urllib3.PoolManager(
-        retries=urllib3.Retry(connect=100, backoff_factor=0.05, backoff_max=0.2), timeout=30
+        retries=urllib3.Retry(total=300, backoff_factor=0.05, backoff_max=0.2), timeout=30
     )
     try:
         ids = []
