@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 from cyclopts import Parameter
 
 from lossloop.app.books import Books, Counts
-from lossloop.app.cli.importbar import ImportScreen
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, home, print_json
+from lossloop.app.cli.importbar import ImportScreen
 from lossloop.app.home import Home
 from lossloop.app.importing import (
     Importer,
