@@ -296,7 +296,7 @@ def test_a_file_that_is_gone_is_told_with_what_to_do(path: Path, state: State) -
         state.put_chunk("s", 0, batch(0, MANY))
     (file,) = path.with_suffix(".parts").iterdir()
     file.unlink()
-    words = r"a file that .*state.db names is missing; delete state.db, and it is folded again from the log"
+    words = r"state.db is damaged \(a file that it names is missing\); run: lossloop ledger rebuild"
     with pytest.raises(StateError, match=words):
         rows(state)
 

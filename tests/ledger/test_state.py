@@ -18,6 +18,7 @@ from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.core.records import Record
 from lossloop.ledger import state as states
 from lossloop.ledger.state import FORMAT, QUERIES, State
+from lossloop.ledger.sums import crc_of
 
 
 class Thing(Record, frozen=True):
@@ -206,7 +207,7 @@ def test_what_is_no_database_is_refused(path: Path, read_only: bool) -> None:
     path.write_text("these are notes, not a database" * 100)
     with pytest.raises(
         StateError,
-        match=r"state.db cannot be opened as a state database \(.*\); delete it, and it is folded again",
+        match=r"state.db cannot be opened as a state database \(.*\); run: lossloop ledger rebuild",
     ):
         State(path, read_only=read_only)
     assert path.read_text().startswith("these are notes")
@@ -214,16 +215,16 @@ def test_what_is_no_database_is_refused(path: Path, read_only: bool) -> None:
 
 @pytest.mark.parametrize("read_only", [True, False])
 def test_a_directory_is_no_database(tmp_path: Path, read_only: bool) -> None:
-    with pytest.raises(StateError, match="delete it, and it is folded again"):
+    with pytest.raises(StateError, match="run: lossloop ledger rebuild"):
         State(tmp_path, read_only=read_only)
 
 
 def test_a_reader_does_not_make_what_is_not_there(path: Path) -> None:
-    with pytest.raises(StateError, match="delete it, and it is folded again"):
+    with pytest.raises(StateError, match="run: lossloop ledger rebuild"):
         State(path, read_only=True)
     assert not path.exists()
     path.touch()
-    with pytest.raises(StateError, match=r"state.db is no state database; delete it, and it is folded again"):
+    with pytest.raises(StateError, match=r"state.db is no state database .*; run: lossloop ledger rebuild"):
         State(path, read_only=True)
 
 
@@ -313,7 +314,7 @@ class Documents(RuleBasedStateMachine):
     @precondition(lambda self: not self.opened)
     @rule(kind=some_kinds, key=some_keys, value=st.integers(10, 19))
     def another_connection_writes(self, kind: str, key: str, value: int) -> None:
-        self.other.execute(QUERIES["put_document"], (kind, key, str(value)))
+        self.other.execute(QUERIES["put_document"], (kind, key, str(value), crc_of(kind, key, str(value))))
         self.levels[-1][kind, key] = value
 
     @rule(kind=some_kinds, key=some_keys)
@@ -373,7 +374,7 @@ def test_a_commit_of_another_connection_is_seen_and_ones_own_is_not(path: Path, 
     before = state.change()
     state.put("thing", "a", 1)
     assert state.change() == before
-    other.execute(QUERIES["put_document"], ("thing", "b", "2"))
+    other.execute(QUERIES["put_document"], ("thing", "b", "2", crc_of("thing", "b", "2")))
     assert state.change() != before
     other.close()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lossloop.core.ids import new_id
+from lossloop.ledger.sums import sum_of
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What an error says where a disk, a quota or a file takes no more."""
@@ -23,9 +24,10 @@ class Parts:
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
+        self._whole: set[str] = set()
 
-    def write(self, batch: pa.RecordBatch) -> str:
-        """Write a batch so that it survives a crash; return its file's name."""
+    def write(self, batch: pa.RecordBatch) -> tuple[str, int]:
+        """Write a batch so that it survives a crash; return its file's name and checksum."""
         self._directory.mkdir(mode=0o700, exist_ok=True)
         name = f"{new_id()}.arrow"
         try:
@@ -45,7 +47,20 @@ class Parts:
             os.fsync(folder)
         finally:
             os.close(folder)
-        return name
+        self._whole.add(name)
+        return name, sum_of(self._directory / name)
+
+    def is_whole(self, name: str, content: int) -> bool:
+        """Whether a file is as it was written, by its checksum; looked at once.
+
+        Raises:
+            FileNotFoundError: It was replaced since its name was read.
+        """
+        if name not in self._whole:
+            if sum_of(self._directory / name) != content:
+                return False
+            self._whole.add(name)
+        return True
 
     def read(self, name: str) -> pa.RecordBatch:
         """A batch whose columns are mapped: only what is looked at is read.
@@ -61,6 +76,7 @@ class Parts:
         for name in names:
             with contextlib.suppress(FileNotFoundError):
                 (self._directory / name).unlink()
+            self._whole.discard(name)
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Remove what a crash left between the writing of a file and the commit that names it."""

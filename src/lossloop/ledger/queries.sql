@@ -1,28 +1,28 @@
 -- name: get_document
-SELECT body FROM documents WHERE kind = ?1 AND key = ?2;
+SELECT crc, body FROM documents WHERE kind = ?1 AND key = ?2;
 
 -- name: put_document
-INSERT INTO documents (kind, key, body) VALUES (?1, ?2, ?3)
-ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body;
+INSERT INTO documents (kind, key, body, crc) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (kind, key) DO UPDATE SET body = excluded.body, crc = excluded.crc;
 
 -- name: drop_document
 DELETE FROM documents WHERE kind = ?1 AND key = ?2;
 
 -- name: list_documents
-SELECT key, body FROM documents WHERE kind = ?1 AND key >= ?2 AND key < ?3 ORDER BY key;
+SELECT key, crc, body FROM documents WHERE kind = ?1 AND key >= ?2 AND key < ?3 ORDER BY key;
 
 -- name: get_offsets
-SELECT segment, reached FROM offsets;
+SELECT segment, reached, crc FROM offsets;
 
 -- name: put_offset
-INSERT INTO offsets (segment, reached) VALUES (?1, ?2)
-ON CONFLICT (segment) DO UPDATE SET reached = excluded.reached;
+INSERT INTO offsets (segment, reached, crc) VALUES (?1, ?2, ?3)
+ON CONFLICT (segment) DO UPDATE SET reached = excluded.reached, crc = excluded.crc;
 
 -- name: get_chunks
-SELECT first, body, file FROM chunks WHERE stream = ?1 AND first > ?2 ORDER BY first;
+SELECT first, file, content, crc, body FROM chunks WHERE stream = ?1 AND first > ?2 ORDER BY first;
 
 -- name: put_chunk
-INSERT INTO chunks (stream, first, body, file) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO chunks (stream, first, file, content, crc, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6);
 
 -- name: drop_chunks
 DELETE FROM chunks WHERE stream = ?1 AND first >= ?2 AND first < ?3 RETURNING file;

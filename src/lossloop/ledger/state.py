@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib import resources
@@ -23,6 +24,7 @@ from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.parts import FULL, LARGE, Parts
 from lossloop.ledger.store import Chunk
+from lossloop.ledger.sums import check, crc_of, damaged
 
 FORMAT = 2
 """Of the state directory; a release refuses a number above its own."""
@@ -30,6 +32,8 @@ MOST_CACHED = 10_000
 """Documents that a writer keeps decoded between transactions."""
 
 _UNUSABLE = (apsw.CantOpenError, apsw.CorruptError, apsw.IOError, apsw.NotADBError)
+_DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.MismatchError, UnicodeDecodeError)
+"""What SQLite says of a file whose bytes were changed; its own queries are right."""
 _RETRIES = 5
 
 T = TypeVar("T")
@@ -113,6 +117,8 @@ class State:
                     self._ended()
             if isinstance(error, (apsw.Error, OSError)) and _was_full(error):
                 raise StorageFull("no room for the derived state; free some space") from error
+            if isinstance(error, apsw.CorruptError):
+                raise damaged(self._path, error) from error
             raise
         if not self._depth:
             self._ended()
@@ -134,14 +140,17 @@ class State:
     def _write_dirty(self, kind: str | None = None) -> None:
         dirty = sorted(name for name in self._dirty if kind in (None, name[0]))
         self._dirty.difference_update(dirty)
-        rows = [(*name, _text(self._known[name])) for name in dirty]
+        rows = [_row(*name, self._known[name]) for name in dirty]
         if rows:
             self.connection.executemany(QUERIES["put_document"], rows)
 
     # Queries, by their names in queries.sql.
 
     def _rows(self, name: str, *values: Any) -> list[Row]:
-        return list(self.connection.execute(QUERIES[name], values))
+        try:
+            return list(self.connection.execute(QUERIES[name], values))
+        except _DAMAGED as error:
+            raise damaged(self._path, error) from error
 
     def _run(self, name: str, *values: Any) -> None:
         self.connection.execute(QUERIES[name], values)
@@ -157,7 +166,8 @@ class State:
         found = self._rows("get_document", kind, key)
         if not found:
             return None
-        value = msgspec.json.decode(found[0][0], type=type, strict=False)
+        crc, body = found[0]
+        value = self._decoded(kind, key, crc, body, type)
         if self._depth:
             self._known[kind, key] = value
         return value
@@ -169,7 +179,7 @@ class State:
             self._dirty.add((kind, key))
         else:
             self._known.pop((kind, key), None)
-            self._run("put_document", kind, key, _text(value))
+            self._run("put_document", *_row(kind, key, value))
 
     def drop(self, kind: str, key: str) -> None:
         self._unlist(kind)
@@ -182,10 +192,15 @@ class State:
         if listed is None:
             self._write_dirty(kind)
             rows = self._rows("list_documents", kind, prefix, prefix + "\U0010ffff")
-            listed = {key: msgspec.json.decode(body, type=type, strict=False) for key, body in rows}
+            listed = {key: self._decoded(kind, key, crc, body, type) for key, crc, body in rows}
             if self._depth:
                 self._listed[kind, prefix, type] = listed
         return dict(listed)
+
+    def _decoded(self, kind: str, key: str, crc: int, body: str, type: type[T]) -> T:
+        if crc != crc_of(kind, key, body):
+            raise damaged(self._path, f"the checksum of the document {kind} {key} is wrong")
+        return msgspec.json.decode(body, type=type, strict=False)
 
     def _unlist(self, kind: str) -> None:
         for name in [name for name in self._listed if name[0] == kind]:
@@ -194,10 +209,10 @@ class State:
     # How far the log was folded.
 
     def offsets(self) -> Offsets:
-        return dict(self._rows("get_offsets"))
+        return {segment: reached for segment, reached, _ in self._rows("get_offsets")}
 
     def put_offset(self, segment: str, reached: int) -> None:
-        self._run("put_offset", segment, reached)
+        self._run("put_offset", segment, reached, crc_of(segment, reached))
 
     # Streams of columns.
 
@@ -207,28 +222,36 @@ class State:
     def chunks(self, stream: str, *, after: int = -1) -> Iterator[Chunk]:
         for left in reversed(range(_RETRIES)):
             try:
-                found = [
-                    Chunk(first=first, batch=_decoded(body) if file is None else self._parts.read(file))
-                    for first, body, file in self._rows("get_chunks", stream, after)
-                ]
+                found = [self._chunk(stream, *row) for row in self._rows("get_chunks", stream, after)]
             except FileNotFoundError as error:  # merged with others since its name was read
                 if not left:
-                    raise StateError(
-                        f"a file that {self._path} names is missing; delete {self._path.name}, "
-                        "and it is folded again from the log"
-                    ) from error
+                    raise damaged(self._path, "a file that it names is missing") from error
             else:
                 yield from found
                 return
 
+    def _chunk(
+        self, stream: str, first: int, file: str | None, content: int, crc: int, body: bytes | None
+    ) -> Chunk:
+        if crc == crc_of(stream, first, file, content):
+            if file is not None and self._parts.is_whole(file, content):
+                return Chunk(first=first, batch=self._parts.read(file))
+            if body is not None and content == zlib.crc32(body):
+                return Chunk(first=first, batch=_batch(body))
+        raise damaged(self._path, f"a checksum of {stream} is wrong{f': {file}' if file else ''}")
+
     def put_chunk(self, stream: str, first: int, batch: pa.RecordBatch) -> None:
         gone = self._rows("drop_chunks", stream, first, first + batch.num_rows)
         self._touched += [file for (file,) in gone if file is not None]
+        file, body = None, None
         if batch.nbytes >= self._large:
-            self._touched.append(self._parts.write(batch))
-            self._run("put_chunk", stream, first, None, self._touched[-1])
+            file, content = self._parts.write(batch)
+            self._touched.append(file)
         else:
-            self._run("put_chunk", stream, first, _encoded(batch), None)
+            body = _encoded(batch)
+            content = zlib.crc32(body)
+        crc = crc_of(stream, first, file, content)
+        self._run("put_chunk", stream, first, file, content, crc, body)
 
     def drop_stream(self, stream: str) -> None:
         gone = self._rows("drop_chunks", stream, -1, 1 << 62)
@@ -249,11 +272,9 @@ def _opened(path: Path, *, read_only: bool) -> apsw.Connection:
             with connection:
                 connection.execute(_SCHEMA)
                 connection.pragma("user_version", FORMAT)
-    except _UNUSABLE as error:
-        raise StateError(
-            f"{path} cannot be opened as a state database ({error}); "
-            "delete it, and it is folded again from the log"
-        ) from error
+        check(connection, path, _SCHEMA, every=not read_only)
+    except (*_UNUSABLE, *_DAMAGED) as error:
+        raise damaged(path, error, said="cannot be opened as a state database") from error
     return connection
 
 
@@ -263,7 +284,7 @@ def _check(path: Path, found: int, *, read_only: bool) -> None:
             f"{path} has format {found}, this release reads up to {FORMAT}; install a newer lossloop"
         )
     if read_only and found == 0:
-        raise StateError(f"{path} is no state database; delete it, and it is folded again from the log")
+        raise damaged(path, "it is empty", said="is no state database")
     if 0 < found < FORMAT:
         raise StateError(f"{path} has format {found}; run `lossloop ledger migrate` first")
 
@@ -275,11 +296,13 @@ def _is_a(value: Any, type: Any) -> bool:
         return False
 
 
-def _text(value: Any) -> str:
-    return msgspec.json.encode(value, order="deterministic").decode()
+def _row(kind: str, key: str, value: Any) -> Row:
+    """A document as it is stored."""
+    text = msgspec.json.encode(value, order="deterministic").decode()
+    return kind, key, text, crc_of(kind, key, text)
 
 
-def _decoded(body: bytes) -> pa.RecordBatch:
+def _batch(body: bytes) -> pa.RecordBatch:
     with pa.ipc.open_stream(pa.py_buffer(body)) as reader:
         return reader.read_next_batch()
 
