@@ -56,6 +56,7 @@ class LogMachine(RuleBasedStateMachine):
         self.reader = self.log.reader()
         self.offsets: dict[str, int] = {}
         self.seen: list[Position] = []
+        self.torn: set[Path] = set()
 
     def teardown(self) -> None:
         if hasattr(self, "place"):
@@ -102,7 +103,8 @@ class LogMachine(RuleBasedStateMachine):
     def tear(self) -> None:
         """A crash leaves the beginning of a frame at the end of a segment that nobody writes any more."""
         self.close_all()
-        for path in self.log.directory.glob("*.seg"):
+        for path in set(self.log.directory.glob("*.seg")) - self.torn:
+            self.torn.add(path)
             with path.open("ab") as file:
                 file.write(b"LLF1\x01\0\0\0")
 
