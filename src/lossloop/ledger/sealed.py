@@ -178,6 +178,8 @@ class _Groups:
         self._file: pq.ParquetFile = frametable.opened(self._path)
         counts = [self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)]
         self._begins = np.cumsum([0, *counts])
+        if table.schema and self._begins[-1] != table.rows:
+            raise pa.ArrowInvalid("another number of rows than was sealed")
 
     def place(self, row: int) -> tuple[int, int]:
         """The row group that a row of the file lies in, and the group's first row."""
