@@ -34,6 +34,9 @@ SEGMENTS_AT_ONCE = 4
 """A read takes no further segment once it has so many times what it was to take of one."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
+_UNKNOWN = 1 << 62
+"""Where a segment ends that may still grow."""
+
 Source = OpenSegment | SealedSegment
 Key = tuple[Micros, str]
 Answer = TypeVar("Answer")
@@ -151,6 +154,8 @@ class SegmentReader:
         self._directory = directory
         self._open = Listing(directory, SUFFIX)
         self._sealed = Listing(index_directory(directory), MANIFEST)
+        self._listed: tuple[tuple[str, ...], ...] = ()
+        self._all: list[str] = []
         self._sources: dict[str, Source] = {}
         self._ends: dict[str, int] = {}
 
@@ -198,8 +203,7 @@ class SegmentReader:
         """Segments with a whole frame behind `after`, and the receipt time of the first such frame."""
         for name in self._names():
             start = after.get(name, 0)
-            end = self._ends.get(name)
-            if end is not None and start >= end:
+            if start >= self._ends.get(name, _UNKNOWN):
                 continue
             moment = self._next_time(name, start)
             if moment is not None:
@@ -210,9 +214,11 @@ class SegmentReader:
 
     def _names(self) -> list[str]:
         # In this order: a segment that is sealed in between is found twice rather than not at all.
-        found = set(self._open.names())
-        found.update(segment_of(name) for name in self._sealed.names())
-        return sorted(found)
+        listed = (self._open.names(), self._sealed.names())
+        if listed != self._listed:
+            self._listed = listed
+            self._all = sorted({*listed[0], *map(segment_of, listed[1])})
+        return self._all
 
     def _entries(self, name: str, start: int, most: int) -> list[Entry]:
         return self._asked(name, lambda source: source.entries(start, most)) or []
