@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ def test_a_cut_holds_what_came_up_to_a_moment(
     tmp_path_factory: pytest.TempPathFactory, parts: list[list[int]], until: int, sealed: bool
 ) -> None:
     log = SegmentLog(tmp_path_factory.mktemp("log"))
-    paths = write(log, [[tick_frame(time) for time in times] for times in parts])
+    paths = write(log, [[tick_frame(moment) for moment in times] for times in parts])
     if sealed:
         seal(log.directory, {paths[0].name: paths[0].stat().st_size})
     wanted = [
@@ -102,6 +103,7 @@ def written_to(log: SegmentLog) -> Iterator[None]:
             number += 1
             cause.append([prediction_frame([f"{number}"], time=clock.now(), model="cause")])
             effect.append([prediction_frame([f"{number}"], time=clock.now(), model="effect")])
+            time.sleep(0.001)
         cause.close()
         effect.close()
 
@@ -126,7 +128,7 @@ def last_numbers(log: SegmentLog) -> dict[str, int]:
 def test_no_effect_without_its_cause(tmp_path: Path) -> None:
     log, clock = SegmentLog(tmp_path / "log", roll_at=20_000), SystemClock()
     with written_to(log):
-        for number in range(15):
+        for number in range(9):
             with durable.maintained(sealed_directory(log.directory)):
                 pieces = cut(log.directory, clock.now())
             if number % 4 == 0:
@@ -143,7 +145,7 @@ def test_a_directory_copied_while_in_use_is_right_or_an_error(tmp_path: Path) ->
     log = SegmentLog(tmp_path / "log", roll_at=20_000)
     right = 0
     with written_to(log):
-        for number in range(25):
+        for number in range(8):
             before, place = last_numbers(log), tmp_path / f"copy{number}"
             sealing = threading.Thread(target=seal, args=(log.directory,))
             sealing.start()
