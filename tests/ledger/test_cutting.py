@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -142,10 +143,12 @@ def test_no_effect_without_its_cause(tmp_path: Path) -> None:
 
 def test_a_directory_copied_while_in_use_is_right_or_an_error(tmp_path: Path) -> None:
     """Without an export: what was there as the copying began is there, or the copying says what went."""
-    log = SegmentLog(tmp_path / "log", roll_at=20_000)
+    log = SegmentLog(tmp_path / "log", roll_at=5_000)
     right = 0
     with written_to(log):
-        for number in range(8):
+        for number in count():
+            if right >= 5 and len(manifests.manifests(log.directory)) > 5:
+                break
             before, place = last_numbers(log), tmp_path / f"copy{number}"
             sealing = threading.Thread(target=seal, args=(log.directory,))
             sealing.start()
@@ -161,5 +164,3 @@ def test_a_directory_copied_while_in_use_is_right_or_an_error(tmp_path: Path) ->
             assert after["effect"] >= before["effect"]
             assert not [finding for finding in verify(place).findings if finding.what != "torn"]
             right += 1
-    assert right
-    assert manifests.manifests(log.directory)
