@@ -167,13 +167,13 @@ class State:
         if not found:
             return None
         crc, body = found[0]
-        value = self._decoded(kind, key, crc, body, type)
+        value = _decoded(self._path, kind, key, crc, body, type)
         if self._depth:
             self._known[kind, key] = value
         return value
 
     def put(self, kind: str, key: str, value: Any) -> None:
-        self._unlist(kind)
+        _unlist(self._listed, kind)
         if self._depth:
             self._known[kind, key] = value
             self._dirty.add((kind, key))
@@ -182,7 +182,7 @@ class State:
             self._run("put_document", *_row(kind, key, value))
 
     def drop(self, kind: str, key: str) -> None:
-        self._unlist(kind)
+        _unlist(self._listed, kind)
         self._known.pop((kind, key), None)
         self._dirty.discard((kind, key))
         self._run("drop_document", kind, key)
@@ -192,19 +192,10 @@ class State:
         if listed is None:
             self._write_dirty(kind)
             rows = self._rows("list_documents", kind, prefix, prefix + "\U0010ffff")
-            listed = {key: self._decoded(kind, key, crc, body, type) for key, crc, body in rows}
+            listed = {key: _decoded(self._path, kind, key, crc, body, type) for key, crc, body in rows}
             if self._depth:
                 self._listed[kind, prefix, type] = listed
         return dict(listed)
-
-    def _decoded(self, kind: str, key: str, crc: int, body: str, type: type[T]) -> T:
-        if crc != crc_of(kind, key, body):
-            raise damaged(self._path, f"the checksum of the document {kind} {key} is wrong")
-        return msgspec.json.decode(body, type=type, strict=False)
-
-    def _unlist(self, kind: str) -> None:
-        for name in [name for name in self._listed if name[0] == kind]:
-            del self._listed[name]
 
     # How far the log was folded.
 
@@ -294,6 +285,17 @@ def _is_a(value: Any, type: Any) -> bool:
         return isinstance(value, type)
     except TypeError:  # a type such as tuple[str, ...]
         return False
+
+
+def _decoded(path: Path, kind: str, key: str, crc: int, body: str, type: type[T]) -> T:
+    if crc != crc_of(kind, key, body):
+        raise damaged(path, f"the checksum of the document {kind} {key} is wrong")
+    return msgspec.json.decode(body, type=type, strict=False)
+
+
+def _unlist(listed: dict[tuple[str, str, Any], dict[str, Any]], kind: str) -> None:
+    for name in [name for name in listed if name[0] == kind]:
+        del listed[name]
 
 
 def _row(kind: str, key: str, value: Any) -> Row:
