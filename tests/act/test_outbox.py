@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lossloop.act import outbox
 from lossloop.act.outbox import MOST_ATTEMPTS, Effect
 from lossloop.core.clock import MINUTE, SECOND
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 
 
 @pytest.fixture

@@ -16,10 +16,10 @@ from lossloop.act.settings import Settings
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY
 from lossloop.core.errors import LossloopError
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Artifacts, Feature, Manifest, Reference
 from tests.ledger.samples import features, outcome_frame, prediction_frame
 

@@ -21,12 +21,12 @@ from lossloop.app.fold import Folding
 from lossloop.app.home import Home, init
 from lossloop.core.clock import HOUR, Micros
 from lossloop.core.records import Decision
-from lossloop.ledger.columns import ROW
 from lossloop.ledger.facts import outcomes, predictions, tick
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.places import FRAMES
-from lossloop.ledger.state import State
-from lossloop.ledger.stream import Stream, stacked
+from lossloop.ledger.joined.columns import ROW
+from lossloop.ledger.joined.places import FRAMES
+from lossloop.ledger.joined.stream import Stream, stacked
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Manifest, Reference
 
 MODEL = "m"

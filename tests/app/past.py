@@ -14,8 +14,8 @@ import numpy as np
 from lossloop.app.books import PolicyText
 from lossloop.app.home import Home, init
 from lossloop.core.clock import DAY
-from lossloop.ledger.columns import batch_of
-from lossloop.ledger.table import history_of
+from lossloop.ledger.joined.columns import batch_of
+from lossloop.ledger.joined.table import history_of
 from tests.app.desk import MODEL, START, policy_text
 
 Array = np.ndarray[Any, Any]

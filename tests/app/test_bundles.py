@@ -16,11 +16,11 @@ from lossloop.app.bundles import backups, bring_in, erase_in_bundle, export
 from lossloop.app.home import Home
 from lossloop.app.operate import fold_here
 from lossloop.core.errors import InputError, InUse, StateError
-from lossloop.ledger import bundle, durable
+from lossloop.ledger.files import bundle, durable
+from lossloop.ledger.files.manifests import sealed_directory
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.verify import verify
 from lossloop.ledger.history import predicted
-from lossloop.ledger.manifests import sealed_directory
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.verify import verify
 from tests.app.desk import asked
 from tests.app.keepsakes import UNIT, figures, places_of, storied
 from tests.app.server import Server

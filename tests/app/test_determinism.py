@@ -17,8 +17,8 @@ from lossloop.app.loop import Loop
 from lossloop.core.clock import SystemClock
 from lossloop.ledger.applier import Applier
 from lossloop.ledger.facts import command
+from lossloop.ledger.files.segments import SegmentLog, SegmentReader
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.segments import SegmentLog, SegmentReader
 from tests.app.desk import DAY, MODEL, ROLLOUT, WATCH, Desk, asked, external, happened, policy_text, ticked
 
 SETTINGS = Settings(clock="event", salt="salt", retrain={"again": "somewhere:train"})

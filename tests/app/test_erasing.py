@@ -13,9 +13,9 @@ from lossloop.app.erasing import OLDER, Counts, Erasure, erase_unit, stopped, su
 from lossloop.app.home import Home
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.errors import InUse, UnknownName
-from lossloop.ledger.finding import find
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.verify import verify
+from lossloop.ledger.files.finding import find
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.verify import verify
 from tests.app.desk import MODEL, Desk, asked
 from tests.app.keepsakes import UNIT, figures, places_of, storied
 from tests.app.processes import started

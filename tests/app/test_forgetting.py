@@ -11,11 +11,11 @@ import pytest
 from lossloop.app.forgetting import Summariser
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
-from lossloop.ledger import erasing, retention
+from lossloop.ledger.files import erasing, retention
+from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.history import predicted
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.sealing import seal
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
 from tests.app.desk import MODEL, WATCH, Desk, asked, happened, ticked
 
 

@@ -13,8 +13,8 @@ from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.clock import DAY, ManualClock, SystemClock
 from lossloop.core.errors import PolicyError
+from lossloop.ledger.files.manifests import manifests
 from lossloop.ledger.history import predicted
-from lossloop.ledger.manifests import manifests
 from tests.app.desk import MODEL, Desk, policy_text
 from tests.app.server import within
 

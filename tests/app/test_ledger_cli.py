@@ -12,7 +12,7 @@ import pytest
 from lossloop.access.audit import AuditLog
 from lossloop.app.home import Home
 from lossloop.app.rebuilding import rebuild
-from lossloop.ledger.manifests import sealed_directory
+from lossloop.ledger.files.manifests import sealed_directory
 from tests.app.desk import MODEL, Desk
 from tests.app.keepsakes import UNIT, figures, places_of, storied
 from tests.app.test_cli import Run, run

@@ -18,7 +18,7 @@ from lossloop.core.clock import HOUR, MINUTE, SECOND, ManualClock
 from lossloop.core.errors import InUse
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
 from tests.app.desk import DAY, MODEL, START, Desk, asked, happened, moment, ticked
 
 GUARD = {"cost": {"kind": "guardrail", "limit": 0.1, "promise": "1 per 20 blocks"}}

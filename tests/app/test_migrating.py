@@ -13,7 +13,7 @@ from lossloop.app.fold import Folding
 from lossloop.app.home import Home
 from lossloop.app.migrating import migrate
 from lossloop.core.errors import InUse, StateError
-from lossloop.ledger.state import FORMAT
+from lossloop.ledger.sqlite.state import FORMAT
 from tests.app.desk import Desk
 from tests.app.test_rebuild import forget, storied
 

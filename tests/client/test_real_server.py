@@ -14,8 +14,8 @@ from lossloop.act.settings import Settings
 from lossloop.app import operate
 from lossloop.app.commands import Promote
 from lossloop.app.home import init
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.segments import SegmentLog
 from tests.app.desk import external, policy_text
 from tests.app.processes import on_linux, started
 from tests.app.server import Server, serving, within

@@ -12,9 +12,9 @@ import pyarrow as pa
 from hypothesis import strategies as st
 
 from lossloop.ledger.base import Entry
+from lossloop.ledger.files.sameness import same_batches
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.sameness import same_batches
-from lossloop.ledger.segments import SegmentLog
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 
 IDS = st.lists(st.text(max_size=6), max_size=5)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lossloop.core.clock import SystemClock
 from lossloop.ledger.applier import Applier, ApplierLock
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 
 
 class Adding:

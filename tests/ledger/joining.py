@@ -12,15 +12,16 @@ from types import ModuleType
 
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, SystemClock
-from lossloop.ledger import applier, columns, stream, table
+from lossloop.ledger import applier
 from lossloop.ledger.applier import Applier, ApplierLock
 from lossloop.ledger.facts import micros
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.places import Places
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.joined import columns, stream, table
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.places import Places
+from lossloop.ledger.sqlite.state import State
 
 MODEL = "m"
 KEYS = Keys(b"secret")

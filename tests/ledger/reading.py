@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lossloop.ledger.columns import columns_of
-from lossloop.ledger.state import State
+from lossloop.ledger.joined.columns import columns_of
+from lossloop.ledger.sqlite.state import State
 
 
 def read(state: State) -> int:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lossloop.ledger.sealing import seal
+from lossloop.ledger.files.sealing import seal
 
 CHANGES = ("replace", "unlink", "fsync", "mkdir")
 """What every change goes through, or ends with."""

@@ -16,9 +16,9 @@ from lossloop.core.clock import ManualClock
 from lossloop.core.errors import InUse
 from lossloop.ledger.applier import Applier, ApplierLock, Fold
 from lossloop.ledger.base import Entry
+from lossloop.ledger.files.segments import SegmentLog, SegmentReader
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.segments import SegmentLog, SegmentReader
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from tests.house.repository import ROOT
 from tests.ledger.folding import Adding, applied
 from tests.ledger.samples import tick_frame

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lossloop.core.records import Record
 from lossloop.ledger.buffered import GONE, Changes, StreamChanges, as_type, is_a, text_of
 from lossloop.ledger.memory import Memory, MemoryStore
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Store
 
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError, StateError, StorageFull
-from lossloop.ledger import bundle, durable
-from lossloop.ledger.bundle import LIST, Contents, Source, pack, size_of, unpack
+from lossloop.ledger.files import bundle, durable
+from lossloop.ledger.files.bundle import LIST, Contents, Source, pack, size_of, unpack
 from tests.ledger.test_sealing import flip
 
 Packed = Callable[[str], tuple[Path, dict[str, bytes]]]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger.closed import Filter
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.closed import Filter
+from lossloop.ledger.joined.keys import Keys
 
 halves = st.lists(st.integers(0, (1 << 64) - 1), max_size=50)
 

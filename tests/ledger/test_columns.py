@@ -12,8 +12,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger import columns as ours
-from lossloop.ledger.columns import LABEL, NEVER, ROW, Array, Part, batch_of, columns_of, numbers, widened
+from lossloop.ledger.joined import columns as ours
+from lossloop.ledger.joined.columns import (
+    LABEL,
+    NEVER,
+    ROW,
+    Array,
+    Part,
+    batch_of,
+    columns_of,
+    numbers,
+    widened,
+)
 
 nan = math.nan
 floats = st.floats(allow_nan=False)

@@ -17,13 +17,13 @@ import lossloop.ledger
 from lossloop.ledger.base import Entry, Offsets, Position
 from lossloop.ledger.buffered import Changes
 from lossloop.ledger.checks import CHECKS, STORE_CHECKS, Make, MakePlace
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.memory import Memory, MemoryLog, MemoryReader, MemoryStore, MemoryWriter
 from lossloop.ledger.postgres.log import PostgresLog
 from lossloop.ledger.postgres.store import PartitionLog, PostgresStore
 from lossloop.ledger.postgres.view import PostgresView
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Chunk
 from tests.ledger.postgres.places import Partition, new_database
 from tests.ledger.postgres.server import Server

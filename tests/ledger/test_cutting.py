@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.core.clock import SystemClock
-from lossloop.ledger import durable, manifests
-from lossloop.ledger.cutting import Piece, cut
+from lossloop.ledger.files import durable, manifests
+from lossloop.ledger.files.cutting import Piece, cut
+from lossloop.ledger.files.manifests import NOTE, sealed_directory
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import HEADER_SIZE, Damage, Frame
-from lossloop.ledger.manifests import NOTE, sealed_directory
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.verify import verify
 from tests.ledger.anyframes import assert_same, everything, write
 from tests.ledger.samples import prediction_frame, tick_frame
 from tests.ledger.test_sealing import flip

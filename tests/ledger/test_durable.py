@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from lossloop.core.errors import InUse, StateError, StorageFull
-from lossloop.ledger import durable
+from lossloop.ledger.files import durable
 from tests.house.repository import ROOT
 
 HOLD = """
 import sys
 from pathlib import Path
-from lossloop.ledger import durable
+from lossloop.ledger.files import durable
 with durable.maintained(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.files.segments import SegmentLog
 from tests.house.repository import ROOT
 from tests.ledger.samples import numbers, tick_frame
 from tests.ledger.writing import LIMIT, Report

@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossloop.ledger import sidecar
-from lossloop.ledger.finding import find
+from lossloop.ledger.files import sidecar
+from lossloop.ledger.files.finding import find
+from lossloop.ledger.files.manifests import manifests, sealed_directory
+from lossloop.ledger.files.sealed import SealedSegment
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.manifests import manifests, sealed_directory
-from lossloop.ledger.sealed import SealedSegment
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
 from tests.ledger.anyframes import SEGMENTS, everything, write
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger import frameindex
-from lossloop.ledger.frameindex import DAMAGED, NOWHERE, FrameIndex
+from lossloop.ledger.files import frameindex
+from lossloop.ledger.files.frameindex import DAMAGED, NOWHERE, FrameIndex
 
 SIZE, FEW = st.integers(1, 99), st.integers(0, 4)
 ENTRIES = st.lists(

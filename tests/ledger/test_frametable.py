@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lossloop.ledger import frametable
+from lossloop.ledger.files import frametable
+from lossloop.ledger.files.frametable import FRAME_END, FRAME_TIME, TableWriter, rows_of, schema_for
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.frametable import FRAME_END, FRAME_TIME, TableWriter, rows_of, schema_for
 from tests.ledger.anyframes import HARD, hard_frame
 from tests.ledger.samples import features, prediction_frame
 

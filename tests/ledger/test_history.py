@@ -12,12 +12,12 @@ import pytest
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY
 from lossloop.core.errors import InputError
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.history import labelled
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.sqlite.state import State
 from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame
 
 CALENDAR = Calendar(span=DAY)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger import index as ours
-from lossloop.ledger.index import Index
-from lossloop.ledger.keys import Int64, UInt64
+from lossloop.ledger.joined import index as ours
+from lossloop.ledger.joined.index import Index
+from lossloop.ledger.joined.keys import Int64, UInt64
 
 Key = tuple[int, int]
 LAST = (1 << 64) - 1

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, HOUR
 from lossloop.ledger.facts import outcomes
-from lossloop.ledger.join import Join, Taken
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.state import State
-from lossloop.ledger.table import Rows
+from lossloop.ledger.joined.join import Join, Taken
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Rows
+from lossloop.ledger.sqlite.state import State
 from tests.ledger.samples import outcome_frame, prediction_frame
 
 CALENDAR = Calendar(span=DAY, zone="America/New_York")

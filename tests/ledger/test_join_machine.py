@@ -20,12 +20,13 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import HOUR, MINUTE, Micros
-from lossloop.ledger import columns, state, stream, table
 from lossloop.ledger.facts import outcomes
-from lossloop.ledger.join import Join, Taken
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.state import State
-from lossloop.ledger.table import Rows
+from lossloop.ledger.joined import columns, stream, table
+from lossloop.ledger.joined.join import Join, Taken
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Rows
+from lossloop.ledger.sqlite import state
+from lossloop.ledger.sqlite.state import State
 from tests.ledger.samples import prediction_frame
 
 MODEL, OTHER = "m", "other"

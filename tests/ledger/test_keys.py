@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lossloop.ledger import keys as ours
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined import keys as ours
+from lossloop.ledger.joined.keys import Keys
 
 KEYS = Keys(b"secret")
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)

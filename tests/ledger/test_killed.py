@@ -15,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from lossloop.ledger.facts import outcomes, predictions
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.lookup import find
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import QUERIES, State
-from lossloop.ledger.table import Table
+from lossloop.ledger.joined.lookup import find
+from lossloop.ledger.joined.table import Table
+from lossloop.ledger.sqlite.state import QUERIES, State
 from tests.house.repository import ROOT
 from tests.ledger.joining import AGE, KEYS, MODEL, OUTCOMES, counted
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lossloop.ledger import listing
-from lossloop.ledger.listing import Listing
+from lossloop.ledger.files import listing
+from lossloop.ledger.files.listing import Listing
 
 
 @pytest.fixture

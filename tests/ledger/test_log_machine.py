@@ -14,14 +14,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lossloop.core.clock import ManualClock
 from lossloop.ledger.base import Entry, Position
-from lossloop.ledger.cutting import cut
-from lossloop.ledger.erasing import erase, held
-from lossloop.ledger.finding import find
+from lossloop.ledger.files.cutting import cut
+from lossloop.ledger.files.erasing import erase, held
+from lossloop.ledger.files.finding import find
+from lossloop.ledger.files.retention import prune
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog, SegmentWriter
+from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.retention import prune
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog, SegmentWriter
-from lossloop.ledger.verify import verify
 from tests.ledger.anyframes import everything
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 from tests.ledger.test_cutting import carried_out

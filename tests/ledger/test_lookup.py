@@ -14,16 +14,16 @@ from hypothesis import strategies as st
 
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY
-from lossloop.ledger import places, stream
-from lossloop.ledger.columns import NEVER
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.lookup import Known, find
-from lossloop.ledger.places import Places
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
-from lossloop.ledger.table import ROLES, Table, history_of
+from lossloop.ledger.joined import places, stream
+from lossloop.ledger.joined.columns import NEVER
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.lookup import Known, find
+from lossloop.ledger.joined.places import Places
+from lossloop.ledger.joined.table import ROLES, Table, history_of
+from lossloop.ledger.sqlite.state import State
 from tests.ledger.samples import features, outcome_frame, prediction_frame
 
 CALENDAR = Calendar(span=DAY)

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import NewerFormat, StateError
-from lossloop.ledger import manifests
+from lossloop.ledger.files import manifests
+from lossloop.ledger.files.manifests import Blob, Manifest, Piece, Range, Removed, Table
 from lossloop.ledger.frames import Kind
-from lossloop.ledger.manifests import Blob, Manifest, Piece, Range, Removed, Table
 from tests.ledger.anyframes import HARD
 
 TABLE = Table(

@@ -9,9 +9,9 @@ import polars as pl
 import pyarrow.dataset as ds
 import pytest
 
-from lossloop.ledger.manifests import sealed_directory
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.files.manifests import sealed_directory
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
 from tests.ledger.anyframes import write
 from tests.ledger.samples import features, outcome_frame, prediction_frame
 

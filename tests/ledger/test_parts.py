@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from lossloop.core.errors import StateError, StorageFull
-from lossloop.ledger import state as states
-from lossloop.ledger import stream as streams
-from lossloop.ledger.columns import Array, batch_of, columns_of
-from lossloop.ledger.parts import LARGE, Parts
-from lossloop.ledger.state import QUERIES, State
-from lossloop.ledger.stream import Stream
+from lossloop.ledger.joined import stream as streams
+from lossloop.ledger.joined.columns import Array, batch_of, columns_of
+from lossloop.ledger.joined.stream import Stream
+from lossloop.ledger.sqlite import state as states
+from lossloop.ledger.sqlite.parts import LARGE, Parts
+from lossloop.ledger.sqlite.state import QUERIES, State
 from tests.house.repository import ROOT
 
 PATIENCE = 60

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossloop.ledger import places as ours
-from lossloop.ledger.places import Places, place_of
-from lossloop.ledger.state import State
+from lossloop.ledger.joined import places as ours
+from lossloop.ledger.joined.places import Places, place_of
+from lossloop.ledger.sqlite.state import State
 
 frames = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "flush", "again"])), max_size=60)
 """New rows per frame, none where all were repeats, and what happens behind it."""

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from lossloop.core.clock import ManualClock
 from lossloop.core.errors import InputError, InUse
-from lossloop.ledger import durable, manifests
 from lossloop.ledger.base import Entry
+from lossloop.ledger.files import durable, manifests
+from lossloop.ledger.files.manifests import Removed, sealed_directory
+from lossloop.ledger.files.removing import Gone
+from lossloop.ledger.files.retention import Cut, Holding, Pruned, holdings, plan, prune
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.manifests import Removed, sealed_directory
-from lossloop.ledger.removing import Gone
-from lossloop.ledger.retention import Cut, Holding, Pruned, holdings, plan, prune
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.verify import verify
 from tests.ledger.anyframes import SEGMENTS, assert_same, everything, write
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger.sameness import same_batches, same_bits
+from lossloop.ledger.files.sameness import same_batches, same_bits
 from tests.ledger.anyframes import HARD
 
 

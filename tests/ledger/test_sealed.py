@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from lossloop.core.errors import StateError
-from lossloop.ledger import manifests, sealed, sealwriter
 from lossloop.ledger.checks import CHECKS, Make
-from lossloop.ledger.sealed import SealedSegment
-from lossloop.ledger.sealing import entries_of, finished, seal
-from lossloop.ledger.segments import SegmentLog, SegmentReader
+from lossloop.ledger.files import manifests, sealed, sealwriter
+from lossloop.ledger.files.sealed import SealedSegment
+from lossloop.ledger.files.sealing import entries_of, finished, seal
+from lossloop.ledger.files.segments import SegmentLog, SegmentReader
 from tests.house.repository import ROOT
 from tests.ledger.anyframes import assert_same, everything, write
 from tests.ledger.samples import numbers, outcome_frame, prediction_frame, tick_frame
@@ -46,7 +46,7 @@ def log(tmp_path: Path) -> SegmentLog:
 def test_many_sealed_segments_are_read_with_few_open(
     log: SegmentLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lossloop.ledger.segments.MOST_OPEN", 3)
+    monkeypatch.setattr("lossloop.ledger.files.segments.MOST_OPEN", 3)
     write(log, [[tick_frame(number)] for number in range(12)])
     seal(log.directory)
     reader = log.reader()
@@ -139,7 +139,7 @@ ROLLING = """
 import sys, time
 from itertools import count
 from pathlib import Path
-from lossloop.ledger.segments import SegmentLog
+from lossloop.ledger.files.segments import SegmentLog
 from tests.ledger.samples import tick_frame
 writer = SegmentLog(Path(sys.argv[1]), roll_at=10_000).writer()
 for number in count():

@@ -15,13 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.core.errors import InUse, StateError, StorageFull
-from lossloop.ledger import durable, frametable, sealing, sealwriter
 from lossloop.ledger.base import Entry
+from lossloop.ledger.files import durable, frametable, sealing, sealwriter
+from lossloop.ledger.files.manifests import manifests, sealed_directory
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.files.sweeping import strays
 from lossloop.ledger.frames import HEADER_SIZE, Damage, Frame, encode, seed_of
-from lossloop.ledger.manifests import manifests, sealed_directory
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.sweeping import strays
 from tests.house.repository import ROOT
 from tests.ledger.anyframes import SEGMENTS, assert_same, everything, write
 from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from lossloop.core.errors import StateError, TooLarge
 from lossloop.core.ids import uuid7
-from lossloop.ledger import frames, listing, segments
+from lossloop.ledger import frames
 from lossloop.ledger.base import Entry, Offsets, Position
+from lossloop.ledger.files import listing, segments
+from lossloop.ledger.files.opened import OpenSegment
+from lossloop.ledger.files.segments import SUFFIX, SegmentLog, SegmentReader
 from lossloop.ledger.frames import HEADER_SIZE, Damage, Frame, encode, seed_of
-from lossloop.ledger.opened import OpenSegment
-from lossloop.ledger.segments import SUFFIX, SegmentLog, SegmentReader
 from tests.house.repository import ROOT
 from tests.ledger.samples import numbers, prediction_frame, tick_frame
 

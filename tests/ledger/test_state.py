@@ -16,8 +16,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.core.records import Record
-from lossloop.ledger import state as states
-from lossloop.ledger.state import FORMAT, QUERIES, State
+from lossloop.ledger.sqlite import state as states
+from lossloop.ledger.sqlite.state import FORMAT, QUERIES, State
 from lossloop.ledger.sums import crc_of
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossloop.ledger import stream as ours
-from lossloop.ledger.columns import Array
-from lossloop.ledger.state import State
-from lossloop.ledger.stream import Stream, stacked
+from lossloop.ledger.joined import stream as ours
+from lossloop.ledger.joined.columns import Array
+from lossloop.ledger.joined.stream import Stream, stacked
+from lossloop.ledger.sqlite.state import State
 
 EMPTY = {"unit": 0, "y_pred": np.nan}
 sizes = st.lists(st.integers(0, 70) | st.sampled_from([0, 1, 5, 40, 41, 300]), max_size=40)

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossloop.ledger import columns, stream, table
-from lossloop.ledger.columns import NEVER, Array, Int64
-from lossloop.ledger.state import State
+from lossloop.ledger.joined import columns, stream, table
+from lossloop.ledger.joined.columns import NEVER, Array, Int64
+from lossloop.ledger.joined.table import Rows, Table, history_of, keep_within
+from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Chunk
-from lossloop.ledger.table import Rows, Table, history_of, keep_within
 
 nan = math.nan
 FIELDS = ("version", "role", "propensity", "at", "block", "unit", "shadow_version")

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger.state import State
-from lossloop.ledger.units import Units
+from lossloop.ledger.joined.units import Units
+from lossloop.ledger.sqlite.state import State
 
 batches = st.lists(
     st.tuples(st.lists(st.integers(-3, 3), max_size=8), st.sampled_from(["", "flush", "again"])), max_size=10

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import NewerFormat
-from lossloop.ledger import manifests
-from lossloop.ledger.explain import DAMAGE, LOST, MOST_IDS, TORN, explain, explain_tail
+from lossloop.ledger.files import manifests
+from lossloop.ledger.files.explain import DAMAGE, LOST, MOST_IDS, TORN, explain, explain_tail
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.files.verify import Report, size, verify
 from lossloop.ledger.frames import HEADER_SIZE, Frame, encode, seed_of
-from lossloop.ledger.sealing import seal
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.verify import Report, size, verify
 from tests.ledger.anyframes import write
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 from tests.ledger.test_sealing import flip
@@ -217,7 +217,7 @@ def test_a_table_whose_end_is_damaged_names_what_it_held(make: Callable[[bool], 
 
 
 def test_one_bad_row_group_does_not_touch_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lossloop.ledger.sealwriter.ROWS", 10)
+    monkeypatch.setattr("lossloop.ledger.files.sealwriter.ROWS", 10)
     log = SegmentLog(tmp_path)
     write(log, [[prediction_frame([f"{n}-{i:02d}" for i in range(10)], time=n) for n in range(3)]])
     seal(tmp_path)

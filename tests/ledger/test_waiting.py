@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lossloop.ledger import waiting as ours
-from lossloop.ledger.columns import Array, Floats, Int64
-from lossloop.ledger.keys import Keys, UInt64
-from lossloop.ledger.state import State
-from lossloop.ledger.table import Table, history_of
-from lossloop.ledger.waiting import BEGAN, CORRECTED, REPEATED, Waiting
+from lossloop.ledger.joined import waiting as ours
+from lossloop.ledger.joined.columns import Array, Floats, Int64
+from lossloop.ledger.joined.keys import Keys, UInt64
+from lossloop.ledger.joined.table import Table, history_of
+from lossloop.ledger.joined.waiting import BEGAN, CORRECTED, REPEATED, Waiting
+from lossloop.ledger.sqlite.state import State
 
 nan = math.nan
 KEYS = Keys(b"secret")

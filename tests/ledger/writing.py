@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from lossloop.core.errors import StorageFull
-from lossloop.ledger.segments import SegmentLog, SegmentWriter
+from lossloop.ledger.files.segments import SegmentLog, SegmentWriter
 from tests.ledger.samples import numbers, tick_frame
 
 LIMIT = 2000

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lossloop.core.documents import Documents
 from lossloop.core.errors import InputError, UnknownName
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import (
     CHALLENGER,
     CHAMPION,

@@ -10,7 +10,7 @@ import pytest
 from lossloop.core.errors import Conflict, UnknownName
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Artifacts, versions
 from lossloop.serve.fleet import Fleet
 from tests.serve.models import additive, manifest

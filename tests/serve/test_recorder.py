@@ -12,8 +12,8 @@ import pytest
 
 from lossloop.core.errors import Overloaded, StorageFull, TooLarge
 from lossloop.ledger.base import Position
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.segments import SegmentLog
 from lossloop.serve import recorder as recording
 from lossloop.serve.recorder import Recorder
 from tests.ledger.samples import numbers, outcome_frame, tick_frame

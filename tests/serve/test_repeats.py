@@ -11,9 +11,9 @@ import pytest
 from lossloop.core.errors import Conflict, InputError
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.facts import predictions
+from lossloop.ledger.files.segments import SegmentLog, SegmentReader
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.memory import MemoryLog
-from lossloop.ledger.segments import SegmentLog, SegmentReader
 from lossloop.serve import repeats as repeating
 from lossloop.serve.repeats import Answer, Repeats, Sent
 from tests.ledger.samples import outcome_frame, prediction_frame

@@ -19,10 +19,10 @@ from lossloop.app.home import Home, init
 from lossloop.app.running import Running, open_home
 from lossloop.core.clock import DAY, ManualClock, Micros, format_time, parse_time
 from lossloop.core.errors import Conflict, InputError, StorageFull, UnknownName
+from lossloop.ledger.files.segments import SegmentWriter
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.segments import SegmentWriter
-from lossloop.ledger.table import Rows, Table
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Rows, Table
 from lossloop.serve import batch as batches
 from lossloop.serve.batch import of_rows
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS

@@ -14,7 +14,7 @@ from lossloop.app.home import Home
 from lossloop.app.reading import status
 from lossloop.app.showing import shown
 from lossloop.core.clock import SECOND, Micros
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Store
 from tests.torture.recount import Model, Recount
 

@@ -16,7 +16,7 @@ from lossloop.core.clock import SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.applier import Applier
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from tests.app.processes import lossloop
 from tests.torture.figures import differences
 from tests.torture.places import Place, embedded, on_postgres

@@ -16,7 +16,7 @@ from lossloop.app.operate import obey, register, set_policy
 from lossloop.core.clock import SECOND, SystemClock
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Manifest
 from tests.torture.events import FIRST, MODELS, PREDICTIONS, Batch, Maker, Outcome, Prediction
 from tests.torture.figures import differences

@@ -26,10 +26,10 @@ from lossloop.act.settings import read_settings
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, LossloopError
 from lossloop.core.records import Record
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.history import labelled
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import State
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Artifacts, Feature, Manifest, Reference
 
 SECONDS = 6 * 3600

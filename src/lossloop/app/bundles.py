@@ -15,10 +15,10 @@ from lossloop.app.home import Home
 from lossloop.core.clock import Clock, SystemClock, format_time
 from lossloop.core.errors import InputError, StateError
 from lossloop.core.records import Record
-from lossloop.ledger import bundle, durable, manifests
-from lossloop.ledger.bundle import Contents, Source
-from lossloop.ledger.cutting import cut, whole
-from lossloop.ledger.erasing import Erased, erase, held
+from lossloop.ledger.files import bundle, durable, manifests
+from lossloop.ledger.files.bundle import Contents, Source
+from lossloop.ledger.files.cutting import cut, whole
+from lossloop.ledger.files.erasing import Erased, erase, held
 
 Tell = Callable[[int], None]
 

@@ -17,8 +17,8 @@ from lossloop.app.judging import Lens
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
+from lossloop.ledger.files.removing import ERASED, EXPIRED, Gone
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.removing import ERASED, EXPIRED, Gone
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
 
 

@@ -17,14 +17,14 @@ from lossloop.app.home import Home
 from lossloop.app.operate import fold_here
 from lossloop.core.errors import InUse, UnknownName
 from lossloop.core.records import Record
-from lossloop.ledger import manifests
 from lossloop.ledger.applier import ApplierLock
-from lossloop.ledger.erasing import Erased, erase, held
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.state import State
-from lossloop.ledger.stream import Stream
-from lossloop.ledger.units import UNITS
+from lossloop.ledger.files import manifests
+from lossloop.ledger.files.erasing import Erased, erase, held
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.stream import Stream
+from lossloop.ledger.joined.units import UNITS
+from lossloop.ledger.sqlite.state import State
 
 Tell = Callable[[int], None]
 ERASING = "erasing"

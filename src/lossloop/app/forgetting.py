@@ -15,11 +15,11 @@ from lossloop.app.books import Books
 from lossloop.app.judging import Lens
 from lossloop.app.showing import Shown, digests, merge_shown
 from lossloop.core.records import Record
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.places import Places
-from lossloop.ledger.removing import Gone
+from lossloop.ledger.files.removing import Gone
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.places import Places
+from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Table, history_of
 
 
 class Summary(Record, frozen=True):

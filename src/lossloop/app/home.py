@@ -28,13 +28,13 @@ from lossloop.access import TokenBook
 from lossloop.act.settings import Settings, read_settings
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger.base import Log
+from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.log import PostgresLog
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.setup import init_store
 from lossloop.ledger.postgres.view import PostgresView
-from lossloop.ledger.segments import SegmentLog
-from lossloop.ledger.state import FORMAT, State
+from lossloop.ledger.sqlite.state import FORMAT, State
 from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts
 

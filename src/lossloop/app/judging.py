@@ -36,8 +36,8 @@ from lossloop.judges import (
     reference_of_blocks,
     refuse_per_row,
 )
-from lossloop.ledger.columns import Floats
-from lossloop.ledger.table import ROLES, Rows
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.table import ROLES, Rows
 from lossloop.losses import Loss
 from lossloop.registry import Version
 

@@ -10,9 +10,9 @@ from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.retention import Pruned, prune
-from lossloop.ledger.sealing import seal
+from lossloop.ledger.files.retention import Pruned, prune
+from lossloop.ledger.files.sealing import seal
+from lossloop.ledger.joined.keys import Keys
 
 EVERY = 600.0
 """Seconds between two looks."""

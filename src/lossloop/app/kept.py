@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from lossloop.act.rollout import Rollout
-from lossloop.ledger.join import Join
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.places import Places
+from lossloop.ledger.joined.join import Join
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.places import Places
+from lossloop.ledger.joined.table import MOST_OPEN, history_of, keep_within
+from lossloop.ledger.joined.units import Units
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import MOST_OPEN, history_of, keep_within
-from lossloop.ledger.units import Units
 
 
 class Kept:

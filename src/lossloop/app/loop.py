@@ -34,9 +34,9 @@ from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
 from lossloop.ledger.facts import is_history, micros, model_of
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Rows, history_of
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Rows, history_of
 
 
 class Loop:

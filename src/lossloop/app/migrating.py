@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lossloop.app.home import Home
 from lossloop.ledger.applier import ApplierLock
-from lossloop.ledger.durable import sync_directory
-from lossloop.ledger.state import FORMAT
+from lossloop.ledger.files.durable import sync_directory
+from lossloop.ledger.sqlite.state import FORMAT
 
 BACKUP = "backup-format-{}"
 

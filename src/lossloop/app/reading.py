@@ -14,8 +14,8 @@ from lossloop.core.clock import format_time
 from lossloop.core.records import Decision, Verdict
 from lossloop.ledger.applier import DAMAGE
 from lossloop.ledger.base import LogReader
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.lookup import find
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.lookup import find
 from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
 

@@ -19,7 +19,7 @@ from lossloop.core.records import Record
 from lossloop.ledger.applier import Applier, ApplierLock
 from lossloop.ledger.base import LogReader, Offsets
 from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.state import State
+from lossloop.ledger.sqlite.state import State
 
 Progress = Callable[[int], None]
 """Told how many frames were folded more."""

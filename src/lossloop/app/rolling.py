@@ -10,8 +10,8 @@ from lossloop.app.books import Point
 from lossloop.app.judging import Lens
 from lossloop.core.records import Verdict, VerdictKind
 from lossloop.judges import CanaryState, Comparison, Difference
-from lossloop.ledger.table import Rows
-from lossloop.ledger.units import Units
+from lossloop.ledger.joined.table import Rows
+from lossloop.ledger.joined.units import Units
 from lossloop.registry import versions
 
 LEAST_PROPENSITY = 1e-6

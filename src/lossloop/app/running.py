@@ -12,7 +12,7 @@ from lossloop.app.follower import Follower
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.ledger.base import LogReader
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.recorder import Recorder

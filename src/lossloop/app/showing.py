@@ -12,9 +12,9 @@ from lossloop.app.judging import Lens
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.documents import Documents
 from lossloop.core.records import Record
-from lossloop.ledger.columns import Floats
-from lossloop.ledger.join import Taken
-from lossloop.ledger.table import ROLES, Table
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.join import Taken
+from lossloop.ledger.joined.table import ROLES, Table
 from lossloop.summaries import Digest, Scale
 
 Place = tuple[int, str, Block]

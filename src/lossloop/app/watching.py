@@ -12,8 +12,8 @@ from lossloop.app.judging import Lens, RiskJudge, no_data
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict, VerdictKind
-from lossloop.ledger.columns import Floats
-from lossloop.ledger.table import Rows
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.table import Rows
 from lossloop.registry import PREVIOUS, versions
 
 

@@ -23,7 +23,7 @@ from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
 from lossloop.ledger.history import labelled
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.turns import Turn
 
 PAUSE = 0.02

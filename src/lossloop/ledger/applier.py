@@ -16,8 +16,8 @@ from lossloop.core.clock import Clock
 from lossloop.core.errors import InUse
 from lossloop.ledger.base import Entry, Log
 from lossloop.ledger.facts import decisions
+from lossloop.ledger.files.opened import READ_AT_ONCE
 from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.opened import READ_AT_ONCE
 from lossloop.ledger.store import Store
 
 DAMAGE = "damage"

@@ -10,12 +10,12 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
 from lossloop.ledger.base import LogReader, Offsets
-from lossloop.ledger.columns import Floats
 from lossloop.ledger.facts import TIME, model_of
 from lossloop.ledger.frames import Damage, Kind
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Table, history_of
 
 _KEPT = ("id", "time", "unit", "version", "role", "y_pred")
 _OURS = {*_KEPT, "y_true", "features"}

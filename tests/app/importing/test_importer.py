@@ -24,7 +24,7 @@ from lossloop.ledger.facts import TIME, micros
 from lossloop.ledger.frames import Kind
 from lossloop.ledger.history import labelled
 from lossloop.ledger.history import predicted as history
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
 from lossloop.registry import Feature, FeatureKind, Manifest
 from tests.app.desk import MODEL, START, Desk
 from tests.app.importing.pasts import (

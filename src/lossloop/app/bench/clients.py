@@ -14,7 +14,7 @@ import numpy as np
 from lossloop.app.bench.apart import Apart
 from lossloop.app.bench.load import Job, Report, Stream
 from lossloop.core.errors import LossloopError
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 
 
 class Refused(LossloopError):

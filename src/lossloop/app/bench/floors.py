@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lossloop.ledger.keys import Int64
-from lossloop.ledger.opened import sync
+from lossloop.ledger.files.opened import sync
+from lossloop.ledger.joined.keys import Int64
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -20,7 +20,7 @@ from lossloop.app.up import Up, running
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import StateError
 from lossloop.ledger.frames import Frame, Kind
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 from lossloop.registry import Manifest
 
 POLICY = f"""

@@ -12,7 +12,7 @@ import apsw
 import numpy as np
 
 from lossloop.app.bench import rows
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 
 _TABLE = """CREATE TABLE predictions
 (id TEXT PRIMARY KEY, version INTEGER, at INTEGER, y_pred REAL, y_true REAL) WITHOUT ROWID"""

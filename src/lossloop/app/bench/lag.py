@@ -10,7 +10,7 @@ from typing import Self
 import numpy as np
 
 from lossloop.app.home import Home
-from lossloop.ledger.opened import SUFFIX
+from lossloop.ledger.files.opened import SUFFIX
 
 LOOK_EVERY = 0.01
 

@@ -18,7 +18,7 @@ from lossloop.app.bench import rows
 from lossloop.app.bench.apart import serve
 from lossloop.core.clock import SystemClock
 from lossloop.core.records import Record
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 
 KINDS = {"arrow": "application/vnd.apache.arrow.stream", "json": "application/json"}
 BUFFER = 1 << 20

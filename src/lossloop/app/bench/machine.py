@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lossloop.ledger.opened import sync
+from lossloop.ledger.files.opened import sync
 
 _BLOCK = b"\0" * 4096
 _WRITES = 200

@@ -16,7 +16,7 @@ from lossloop.app.bench.house import AT_ONCE, House
 from lossloop.app.bench.targets import figure
 from lossloop.app.fold import Steps, folding_in
 from lossloop.core.errors import StateError
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.session import Session
 

@@ -16,7 +16,7 @@ from lossloop.app.bench.targets import figure
 from lossloop.app.home import Home
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import StateError
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 
 PATIENCE = 60
 _AT_ONCE = 1 << 24

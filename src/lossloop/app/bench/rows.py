@@ -9,7 +9,7 @@ import pyarrow as pa
 from lossloop.core.clock import Micros, format_time
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import payload_of
-from lossloop.ledger.keys import Int64
+from lossloop.ledger.joined.keys import Int64
 
 MODEL = "bench"
 _HEAD = b"0192f0c1-7e3a-7000-8000-"

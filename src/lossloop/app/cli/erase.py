@@ -14,7 +14,7 @@ from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer
 from lossloop.app.erasing import Erasure, erase_unit, stopped, survey
 from lossloop.app.home import Home
 from lossloop.core.errors import InputError
-from lossloop.ledger import verify
+from lossloop.ledger.files import verify
 
 
 def erase(

@@ -22,13 +22,13 @@ from lossloop.app.rebuilding import rebuild as rebuilt
 from lossloop.core.clock import SystemClock, format_time, parse_duration
 from lossloop.core.errors import StateError
 from lossloop.core.sizes import format_size, parse_size
-from lossloop.ledger import verify as verifying
 from lossloop.ledger.base import Offsets
-from lossloop.ledger.explain import TORN, Finding
-from lossloop.ledger.keys import Keys
-from lossloop.ledger.retention import Pruned
-from lossloop.ledger.retention import prune as pruned
-from lossloop.ledger.sealing import seal as sealed
+from lossloop.ledger.files import verify as verifying
+from lossloop.ledger.files.explain import TORN, Finding
+from lossloop.ledger.files.retention import Pruned
+from lossloop.ledger.files.retention import prune as pruned
+from lossloop.ledger.files.sealing import seal as sealed
+from lossloop.ledger.joined.keys import Keys
 
 SHOWN_IDS = 5
 

@@ -18,8 +18,8 @@ from lossloop.core.calendar import Block
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Role
+from lossloop.ledger.joined.table import Table
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Table
 from lossloop.registry import Version, versions
 
 SHADOW = "shadow"

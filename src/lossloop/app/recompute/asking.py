@@ -28,9 +28,9 @@ from lossloop.core.calendar import Calendar
 from lossloop.core.clock import Micros, format_time, parse_duration, parse_time
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import ROLES
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import ROLES
 from lossloop.losses import Loss
 from lossloop.pipelines.executors import Executor
 

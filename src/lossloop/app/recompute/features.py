@@ -11,11 +11,11 @@ import pyarrow as pa
 
 from lossloop.core.errors import TooLarge, UnknownName
 from lossloop.ledger.base import LogReader
-from lossloop.ledger.columns import Array, Int64
 from lossloop.ledger.history import predicted
-from lossloop.ledger.keys import Keys
+from lossloop.ledger.joined.columns import Array, Int64
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
-from lossloop.ledger.table import Table, history_of
 
 MOST_ROWS = 2_000_000
 """Features lie in the log and not in columns: beyond this many predictions they would not fit into memory."""

@@ -13,7 +13,7 @@ from lossloop.app.recompute.tally import KEYS, Tally
 from lossloop.core.records import Interval, Record
 from lossloop.judges import Moments, asymptotic_interval
 from lossloop.judges.intervals import FEWEST
-from lossloop.ledger.columns import Int64
+from lossloop.ledger.joined.columns import Int64
 
 LOSS, IN_FORCE, DELTA = range(3)
 """The measures of a tally."""

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from lossloop.core.clock import Micros
-from lossloop.ledger.columns import ROW, Array, Floats, Int64, columns_of, widened
+from lossloop.ledger.joined.columns import ROW, Array, Floats, Int64, columns_of, widened
+from lossloop.ledger.joined.stream import stacked
+from lossloop.ledger.joined.table import LABELS, ROWS, history_of
 from lossloop.ledger.store import Chunk, Store
-from lossloop.ledger.stream import stacked
-from lossloop.ledger.table import LABELS, ROWS, history_of
 from lossloop.pipelines.executors import Piece
 
 PIECE_ROWS = 1 << 19

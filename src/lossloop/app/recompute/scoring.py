@@ -13,7 +13,7 @@ from lossloop.app.recompute.features import PREFIX
 from lossloop.app.recompute.history import Columns, Slab, Span
 from lossloop.app.recompute.tally import KEYS, Groups, Tally, merged
 from lossloop.core.errors import InputError
-from lossloop.ledger.columns import Array, Floats, Int64
+from lossloop.ledger.joined.columns import Array, Floats, Int64
 from lossloop.losses import Loss
 
 _GROUPED = frozenset({*KEYS, "time"})

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lossloop.ledger.columns import Array, Floats, Int64
+from lossloop.ledger.joined.columns import Array, Floats, Int64
 
 KEYS = ("version", "role", "block", "slice")
 _NARROW = 4096

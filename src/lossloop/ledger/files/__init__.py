@@ -1,0 +1,1 @@
+"""The log as files: a segment per writer, sealed as Parquet once it is finished; verified, pruned, erased."""

@@ -1,0 +1,166 @@
+"""Removing rows for good: the segment is rewritten, and a fact is left that says how many rows went.
+
+The fact is part of the log, so that a rebuild knows. It is noted beside the manifest before that changes, and
+appended after it has: a crash in between loses neither, and its id lets it count once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lossloop.core.clock import Clock, SystemClock
+from lossloop.core.records import Record
+from lossloop.ledger.base import LogWriter
+from lossloop.ledger.facts import command
+from lossloop.ledger.files import durable, manifests
+from lossloop.ledger.files.manifests import Manifest
+from lossloop.ledger.files.reading import columns
+from lossloop.ledger.files.rewriting import Mask, drop_old, rewritten
+from lossloop.ledger.files.sealed import SealedSegment
+
+ERASED, EXPIRED = "erased", "expired"
+
+
+class Gone(Record, frozen=True):
+    """The body of a fact named ``erased`` or ``expired``: rows of a model that a segment has no more."""
+
+    model: str
+    segment: str
+    predictions: int = 0
+    outcomes: int = 0
+    versions: dict[str, int] = {}
+    """How many of the predictions were of each version."""
+    first: int = 0
+    last: int = 0
+    """Receipt times of the first and the last of these rows, in microseconds."""
+    summary: dict[str, Any] = {}
+    """What is still shown of these rows once nothing else is left of them; whoever removes them knows."""
+
+
+Summarise = Callable[[str, str, pa.Array], dict[str, Any]]
+"""Makes the summary of predictions about to go: of a model, from a segment, by their ids."""
+
+
+class Note(Record, frozen=True):
+    """Facts that belong to a manifest of this generation."""
+
+    segment: str
+    generation: int
+    why: str
+    facts: list[Gone]
+
+
+class Remover:
+    """Removes rows from sealed segments; hold the right to change what is sealed while you use it.
+
+    Args:
+        log: The directory of segments.
+        writer: Appends the facts.
+        clock: Tells when.
+        summarise: What is kept of the predictions that go; nothing by default.
+    """
+
+    def __init__(
+        self, log: Path, writer: LogWriter, clock: Clock | None = None, summarise: Summarise | None = None
+    ) -> None:
+        self._log = log
+        self._writer = writer
+        self._clock = clock or SystemClock()
+        self._summarise = summarise
+        self.gone: list[Gone] = []
+        """What went so far."""
+        self._note = manifests.sealed_directory(log) / manifests.NOTE
+        self._resume()
+
+    def remove(
+        self, manifest: Manifest, keep: Mapping[int, Mask], *, why: str, forget_damage: bool = False
+    ) -> Manifest:
+        """Remove the rows that are not kept; return the manifest that is in force then."""
+        keep = {number: mask for number, mask in keep.items() if not mask.all()}
+        forget_damage = forget_damage and bool(manifest.damage.path)
+        if not keep and not forget_damage:
+            return manifest
+        gone = [self._summarised(each, manifest, keep) for each in _counted(self._log, manifest, keep)]
+        after = rewritten(self._log, manifest, keep, why=why, forget_damage=forget_damage)
+        note = Note(segment=manifest.segment, generation=after.generation, why=why, facts=gone)
+        durable.write(self._note, msgspec.json.encode(note))
+        after = manifests.write(self._log, after)
+        drop_old(self._log, manifest, after)
+        self._tell(note)
+        self.gone += gone
+        return after
+
+    def _summarised(self, gone: Gone, manifest: Manifest, keep: Mapping[int, Mask]) -> Gone:
+        if self._summarise is None or not gone.predictions:
+            return gone
+        ids = [
+            columns(self._log, manifest, number, ["id"]).column("id").filter(pa.array(~mask))
+            for number, mask in keep.items()
+            if (manifest.tables[number].model, manifest.tables[number].kind) == (gone.model, "prediction")
+        ]
+        chunks = [chunk.cast(pa.string()) for each in ids for chunk in each.chunks]
+        summary = self._summarise(gone.model, gone.segment, pa.concat_arrays(chunks))
+        return msgspec.structs.replace(gone, summary=summary)
+
+    def _resume(self) -> None:
+        """Append the facts of a removal that was cut off after its manifest changed."""
+        try:
+            note = msgspec.json.decode(self._note.read_bytes(), type=Note)
+            there = manifests.read(self._log, note.segment).generation
+        except FileNotFoundError:
+            return
+        if there >= note.generation:
+            self._tell(note)
+        else:
+            self._note.unlink()
+
+    def _tell(self, note: Note) -> None:
+        now, stem = self._clock.now(), manifests.stem(note.segment)
+        frames = [
+            command(
+                f"{note.why}/{stem}.{note.generation}/{gone.model}",
+                note.why,
+                msgspec.to_builtins(gone),
+                now=now,
+            )
+            for gone in note.facts
+        ]
+        if frames:
+            self._writer.append(frames)
+        self._note.unlink()
+
+
+def _counted(log: Path, manifest: Manifest, keep: Mapping[int, Mask]) -> list[Gone]:
+    index = SealedSegment(log, manifest.segment, manifest).index
+    found: dict[str, dict[str, Any]] = {}
+    for number, mask in keep.items():
+        table = manifest.tables[number]
+        here = index.table == number
+        times = np.repeat(index.time[here], index.rows[here])[~mask]
+        gone = found.setdefault(table.model, {"predictions": 0, "outcomes": 0, "versions": {}, "times": []})
+        if f"{table.kind}s" in gone:
+            gone[f"{table.kind}s"] += len(times)
+        gone["times"] += [int(times.min()), int(times.max())]
+        if table.kind == "prediction":
+            _add_versions(gone["versions"], columns(log, manifest, number, ["version"]), mask)
+    return [
+        Gone(
+            model=model, segment=manifest.segment, predictions=gone["predictions"],
+            outcomes=gone["outcomes"], versions=dict(sorted(gone["versions"].items())),
+            first=min(gone["times"]), last=max(gone["times"]),
+        )
+        for model, gone in sorted(found.items())
+    ]  # fmt: skip
+
+
+def _add_versions(counts: dict[str, int], rows: pa.Table, mask: Mask) -> None:
+    for each in pc.value_counts(rows.column("version").filter(pa.array(~mask))).to_pylist():
+        name = str(each["values"])
+        counts[name] = counts.get(name, 0) + each["counts"]
