@@ -38,7 +38,7 @@ FULL = Sizes(
     repeats=3, warm_up=50, arrow_requests=1_200, json_requests=300, single_requests=6_000,
     open=5_000_000, large_batch=100_000, large_batches=3, small_batch=1_000, small_batches=100,
     sustained_s=25, rate=125, many=10_000_000,
-    written=200, open_on_postgres=2_000_000,
+    written=400, open_on_postgres=2_000_000,
 )  # fmt: skip
 QUICK = Sizes(
     repeats=1, warm_up=2, arrow_requests=8, json_requests=8, single_requests=64,
