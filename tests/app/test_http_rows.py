@@ -51,7 +51,7 @@ BAD_ROWS: list[tuple[Any, str | None, str]] = [
     ({**GOOD, "unit": 7}, "unit", "unit must be text, not 7"),
     ({**GOOD, "time": "yesterday"}, "time", "'yesterday' is not an ISO 8601 time"),
     ({**GOOD, "time": "2026-01-01T00:00:00"}, "time", "has no offset; add Z"),
-    ({**GOOD, "time": in_minutes(9)}, "time", "more than 5 minutes ahead of the receipt time"),
+    ({**GOOD, "time": in_minutes(600)}, "time", "more than 5 minutes ahead of the receipt time"),
 ]
 
 
@@ -242,7 +242,7 @@ BAD_OUTCOMES: list[tuple[Any, str | None, str]] = [
     ({}, "y_true", "an outcome needs y_true; null says that it is missing"),
     ({"y_true": 1, "id": None}, "id", "an outcome needs the id of its prediction"),
     ({"y_true": 1, "label": 1}, "label", "unknown key 'label'; there are: id, reason, time, y_true"),
-    ({"y_true": 1, "time": in_minutes(9)}, "time", "more than 5 minutes ahead"),
+    ({"y_true": 1, "time": in_minutes(600)}, "time", "more than 5 minutes ahead"),
     ({"y_true": 1, "reason": "lost"}, "reason", "a reason says why y_true is missing; send one of the two"),
     ("late", None, "a row must be an object, not str"),
 ]

@@ -120,9 +120,11 @@ def test_an_applier_that_dies_is_replaced_and_nothing_is_counted_twice(
     predictions, outcomes = before(senders[0])
     for number in range(4):
         senders[0].batch(f"killed{number}")
-        os.kill(ups[number % 2].pids()["applier"], signal.SIGKILL)
+        victim = ups[number % 2].pids()["applier"]
+        os.kill(victim, signal.SIGKILL)
         senders[1].labels(f"killed{number}")
         senders[1].labels(f"killed{number}")
+        within(lambda up=ups[number % 2], victim=victim: up.pids().get("applier", victim) != victim)  # type: ignore[misc]
     settled(senders[0], predictions + 80, outcomes + 80)
 
 

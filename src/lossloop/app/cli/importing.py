@@ -29,6 +29,7 @@ from lossloop.app.importing import (
     read_flags,
     settle,
 )
+from lossloop.app.operate import fold_here
 from lossloop.core.errors import InputError
 from lossloop.ledger.frames import Kind
 
@@ -122,6 +123,8 @@ def import_history(
         if position is not None:
             screen.phase("folding what was imported")
             folded = settle(found, position)
+        elif not dry_run:
+            fold_here(found)  # an import that was killed may have left facts that nobody has folded
     answer = _answer(job, reports, folded=folded, dry_run=dry_run)
     answer |= {name: number for name, number in _more(before, _counts(found, model)).items() if not dry_run}
     if json:
