@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,28 @@ from tests.torture.recount import Recount
 from tests.torture.sender import Crowd, Sender
 
 
-def filled(path: Path) -> tuple[Home, Crowd]:
-    """A directory that was used for a while, with files beside its database, and what was sent."""
+def filled(path: Path, *, large: bool = False) -> tuple[Home, Crowd]:
+    """A directory that was used for a while, and what was sent; a large one has files beside its database."""
     with embedded(path) as place:
-        crowd = Crowd([Sender(number, 2, 5, place.doors()) for number in range(2)])
+        crowd = Crowd([Sender(number, 2, 5, place.doors(), pace=10_000) for number in range(2)])
         parts = place.home.state_file.with_suffix(".parts")
-        crowd.sending(lambda: within(lambda: parts.exists() and len(list(parts.iterdir())) > 0))
+        crowd.sending(
+            lambda: within(lambda: any(parts.glob("*")) if large else crowd.answers()["acknowledged"] > 20)
+        )
         place.settle()
     return place.home, crowd
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> tuple[Home, Crowd]:
+    return filled(tmp_path_factory.mktemp("used"), large=True)
+
+
+@pytest.fixture
+def copied(used: tuple[Home, Crowd], tmp_path: Path) -> tuple[Home, Crowd]:
+    """A large directory that a test may spoil."""
+    shutil.copytree(used[0].path, tmp_path / "s")
+    return Home(path=tmp_path / "s"), used[1]
 
 
 def wrong(home: Home, crowd: Crowd) -> list[str]:
@@ -44,10 +59,13 @@ def wrong(home: Home, crowd: Crowd) -> list[str]:
 
 
 def flip(path: Path) -> None:
-    """Flip a bit in the middle, or in a document of a database, of which the middle may be free."""
-    data = bytearray(path.read_bytes())
-    data[max(data.find(b'"predictions":'), 0) or len(data) // 2] ^= 0x10
-    path.write_bytes(data)
+    """Flip a bit in the middle, or in a database in each document of a kind: its middle may be free."""
+    data = path.read_bytes()
+    if b'"predictions":' in data:
+        path.write_bytes(data.replace(b'"predictions":', b'"predictionr":'))
+        return
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + bytes([data[middle] ^ 0x10]) + data[middle + 1 :])
 
 
 def run(home: Home, *command: str) -> Any:
@@ -66,8 +84,10 @@ def of_part(home: Home) -> Path:
 
 
 @on_linux
-def test_a_flipped_byte_in_the_state_is_told_and_a_rebuild_gives_the_same_figures(tmp_path: Path) -> None:
-    home, crowd = filled(tmp_path)
+def test_a_flipped_byte_in_the_state_is_told_and_a_rebuild_gives_the_same_figures(
+    copied: tuple[Home, Crowd],
+) -> None:
+    home, crowd = copied
     assert wrong(home, crowd) == []
     for file in (of_database(home), of_part(home)):
         flip(file)
@@ -83,9 +103,9 @@ def test_a_flipped_byte_in_the_state_is_told_and_a_rebuild_gives_the_same_figure
 @on_linux
 @pytest.mark.parametrize("damaged", [of_database, of_part])
 def test_one_that_runs_over_a_damaged_state_says_so_until_it_is_made_anew(
-    tmp_path: Path, damaged: Callable[[Home], Path], capfd: pytest.CaptureFixture[str]
+    copied: tuple[Home, Crowd], damaged: Callable[[Home], Path], capfd: pytest.CaptureFixture[str]
 ) -> None:
-    home, crowd = filled(tmp_path)
+    home, crowd = copied
     flip(damaged(home))
     said: list[str] = []
 
@@ -105,8 +125,8 @@ def test_one_that_runs_over_a_damaged_state_says_so_until_it_is_made_anew(
 
 
 @on_linux
-def test_a_flipped_byte_in_the_log_costs_its_frame_and_is_named(tmp_path: Path) -> None:
-    home, crowd = filled(tmp_path)
+def test_a_flipped_byte_in_the_log_costs_its_frame_and_is_named(copied: tuple[Home, Crowd]) -> None:
+    home, crowd = copied
     segment = max((home.path / "log").glob("*.seg"), key=lambda path: path.stat().st_size)
     flip(segment)
     report = run(home, "ledger", "verify")
