@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # `make run DEMO="--json"` passes options on.
 DEMO ?=
+# `make torture TORTURE="--rounds 20 --postgres"` passes options on.
+TORTURE ?=
 # Which PyTorch `make test-torch` brings.
 TORCH ?= torch==2.13.0
 BENCH ?= import_time
@@ -12,7 +14,7 @@ export VENV
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format docs test-torch bench lock clean python
+.PHONY: help run setup test check format docs test-torch bench torture lock clean python
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -49,6 +51,9 @@ test-torch: setup  ## Install PyTorch next to the rest and run the tests that ne
 
 bench: setup  ## Run benchmarks/$BENCH.py
 	$(BIN)/python -m benchmarks.$(BENCH)
+
+torture: setup  ## Kill everything at random while facts come in, then count: 200 rounds
+	@$(BIN)/python -m tests.torture $(TORTURE)
 
 lock: setup  ## Take the newest version of everything, and pin it
 	$(BIN)/python scripts/lock.py

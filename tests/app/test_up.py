@@ -20,7 +20,7 @@ import pytest
 import urllib3
 
 from lossloop.app.home import Home, init
-from lossloop.app.up import free_port, running
+from lossloop.app.up import Up, free_port, running
 from lossloop.core.errors import InUse, NewerFormat, StateError
 from lossloop.core.ids import new_id
 from tests.app.processes import children, gone, lossloop, on_linux, started
@@ -166,6 +166,26 @@ def test_a_part_that_is_killed_is_started_again_and_nothing_acknowledged_is_lost
     assert len(set(taken)) == len(taken)
     assert counted(own, model) == before + len(taken) + 1
     assert [id for id in taken if own.kept(model, id) is None] == []
+
+
+def test_only_deaths_one_after_the_other_make_it_wait_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(times: int) -> None:
+        for _ in range(times):
+            os.kill(up.pids()["worker"], signal.SIGKILL)
+            within(lambda: up.mend() == ["worker"])
+
+    up = Up(init(tmp_path / "s"), host="127.0.0.1", port=free_port("127.0.0.1"))
+    try:
+        up.start()
+        kill(3)
+        assert up._restarts == 3
+        monkeypatch.setattr("lossloop.app.up.STEADY", 0.0)
+        kill(2)
+        assert up._restarts == 1, "one that ran for a while is started again at once"
+    finally:
+        up.stop()
 
 
 def counted(server: Server, model: str) -> int:

@@ -120,3 +120,10 @@ def test_a_manual_clock_moves_only_forwards(moves: list[Micros]) -> None:
         before = manual.now()
         manual.advance_to(moment)
         assert manual.now() == max(before, moment)
+
+
+def test_where_the_machines_clock_steps_back_ours_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = iter([5_000_000, 5_001_000, 1_000_000, 1_001_000, 5_001_001, 5_003_000])
+    system = SystemClock()
+    monkeypatch.setattr("time.time_ns", lambda: next(told))
+    assert [system.now() for _ in range(6)] == [5000, 5001, 5002, 5003, 5004, 5005]

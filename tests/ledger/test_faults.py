@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from lossloop.core.errors import LossloopError, StateError
+from lossloop.ledger.applier import ApplierLock
 from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.sqlite.state import State
 from tests.house.repository import ROOT
 from tests.ledger.samples import numbers, tick_frame
 from tests.ledger.writing import LIMIT, Report
@@ -108,3 +112,33 @@ def test_a_segment_is_never_taken_for_finished_before_it_began(
     assert numbers([entry.frame for entry in reader.read({})]) == [1, 2]
     writer.close()
     reader.close()
+
+
+def test_a_lock_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "applier.lock").mkdir()
+    with pytest.raises(StateError, match=r"cannot change .*applier.lock: Is a directory"):
+        ApplierLock(tmp_path / "applier.lock")
+
+
+def test_a_state_that_may_not_grow_keeps_what_it_had(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.db")
+    state.put("test", "before", "x")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, limits[1]))
+    try:
+        with pytest.raises(LossloopError, match=r"free some space|a limit on files is met"):
+            fill(state)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert state.get("test", "after", str) is None
+    assert state.get("test", "before", str) == "x"
+    fill(state)
+    state.close()
+    again = State(tmp_path / "state.db", read_only=True)
+    assert again.get("test", "after", str) == "y" * 1_000_000
+    again.close()
+
+
+def fill(state: State) -> None:
+    with state.transaction():
+        state.put("test", "after", "y" * 1_000_000)

@@ -443,4 +443,6 @@ def test_segments_that_were_read_and_are_gone_are_named(log: SegmentLog) -> None
     assert reader.lacking(offsets) == []
     lost.unlink()
     assert log.reader().lacking(offsets) == [lost.name]
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert reader.lacking(offsets) == [kept.name, lost.name], "what ends before it was read to"
     reader.close()

@@ -18,7 +18,7 @@ from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.core.records import Record
 from lossloop.ledger.sqlite import state as states
 from lossloop.ledger.sqlite.state import FORMAT, QUERIES, State
-from lossloop.ledger.sums import crc_of
+from lossloop.ledger.sqlite.sums import crc_of
 
 
 class Thing(Record, frozen=True):

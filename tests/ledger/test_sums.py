@@ -16,10 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import LossloopError, StateError
-from lossloop.ledger import sums
 from lossloop.ledger.sqlite import state as states
+from lossloop.ledger.sqlite import sums
 from lossloop.ledger.sqlite.state import QUERIES, State
-from lossloop.ledger.sums import crc_of, sum_of
+from lossloop.ledger.sqlite.sums import crc_of, sum_of
 
 PAGE = 4096
 KINDS = ("counts", "summary", "point", "none")

@@ -52,12 +52,12 @@ def differences(recount: Recount, home: Home, store: Store) -> list[str]:
         model, books = recount.models[name], Books(store)
         blocks, wrong = _blocks(store, Keys(home.settings().secret), name, model)
         told = status(books, name)
-        wrong += [*_of_status(told, model), *_of_blocks(books, name, model, blocks)]
+        wrong += [*of_status(told, model), *_of_blocks(books, name, model, blocks)]
         found += [f"{name}: {words}" for words in wrong]
     return found
 
 
-def _of_status(told: Mapping[str, Any], model: Model) -> Iterator[str]:
+def of_status(told: Mapping[str, Any], model: Model) -> Iterator[str]:
     """What anyone is shown of a model."""
     for count in COUNTS:
         if told["counts"].get(count, 0) != model.counts[count]:

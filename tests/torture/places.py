@@ -15,30 +15,17 @@ from pathlib import Path
 import urllib3
 
 from lossloop.act.settings import Settings
-from lossloop.app import operate
-from lossloop.app.commands import Promote
 from lossloop.app.home import Home, init
 from lossloop.app.keeping import keep
 from lossloop.app.up import Up, free_port
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import LossloopError
-from lossloop.registry import Manifest
 from tests.app.processes import alive, children
 from tests.ledger.postgres import server as postgres
-from tests.torture.events import MODELS
+from tests.torture.begin import begin
 from tests.torture.sender import Door
 
 PATIENCE = 120.0
-POLICY = """\
-model: {model}
-task: binary
-loss: brier
-block: 1m
-labels: {{mature_after: 1s}}
-watches:
-  bad: {{kind: guardrail, limit: 0.99, promise: "1 per 3650 blocks"}}
-"""
-"""The guardrail is judged all the time, and never fires: a prediction costs a third on average."""
 
 
 class Hasty(Up):
@@ -159,8 +146,7 @@ class Place:
 @contextmanager
 def embedded(path: Path) -> Iterator[Place]:
     """One machine over a directory."""
-    place = Place([init(path / "state")])
-    _begin(place.home)
+    place = Place([begin(init(path / "state"))])
     with hasty(place.home) as up:
         place.ups.append(up)
         yield place
@@ -173,16 +159,7 @@ def on_postgres(path: Path) -> Iterator[Place]:
         database = stack.enter_context(postgres.running())
         homes = [init(path / f"machine{number}", Settings(store=database.url())) for number in (1, 2)]
         place = Place(homes, database=database)
-        _begin(place.home)
+        begin(place.home)
         for home in homes:
             place.ups.append(stack.enter_context(hasty(home)))
         yield place
-
-
-def _begin(home: Home) -> None:
-    """Models that another system serves, of two versions each."""
-    for model in MODELS:
-        operate.set_policy(home, POLICY.format(model=model))
-        for notes in ("one", "two"):
-            operate.register(home, model, Manifest(runtime="external", notes=notes))
-        operate.obey(home, Promote(model=model, version=1))

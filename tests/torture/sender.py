@@ -24,7 +24,6 @@ REMEMBERED = 200
 REFUSED = (429, 507)
 """Answers that say: nothing was taken."""
 PACE = 1500
-"""Rows a second, about."""
 
 Door = tuple[str, str]
 """The address of a server, and its token."""
@@ -39,12 +38,14 @@ class Sender:
         senders: How many there are.
         seed: Of all chance.
         doors: Where it may send to; another one is tried whenever one does not answer.
+        pace: Rows a second, about.
     """
 
     number: int
     senders: int
     seed: int
     doors: Sequence[Door]
+    pace: int = PACE
     sent: list[Batch] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
     in_force: dict[tuple[str, str], Outcome] = field(default_factory=dict)
@@ -66,7 +67,7 @@ class Sender:
                 batch = self._next()
                 started = time.monotonic()
                 self._deliver(batch)
-                stop.wait(max(len(batch.rows) / PACE - (time.monotonic() - started), 0))
+                stop.wait(max(len(batch.rows) / self.pace - (time.monotonic() - started), 0))
         except Exception as error:  # noqa: BLE001 - a thread's error is a problem of the whole
             self.problems.append(f"sender {self.number}: {type(error).__name__}: {error}")
 

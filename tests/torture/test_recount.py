@@ -18,9 +18,9 @@ from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Manifest
+from tests.torture.begin import POLICY
 from tests.torture.events import FIRST, MODELS, PREDICTIONS, Batch, Maker, Outcome, Prediction
 from tests.torture.figures import differences
-from tests.torture.places import POLICY
 from tests.torture.recount import Recount, out_of_force
 from tests.torture.rounds import folded_anew
 

@@ -15,12 +15,14 @@ from lossloop.act.settings import Settings
 from lossloop.app.home import Home
 from lossloop.app.loop import Loop
 from lossloop.core.clock import SECOND, Clock, SystemClock
+from lossloop.core.errors import StateError
 from lossloop.ledger.applier import Applier, ApplierLock
 from lossloop.ledger.base import Log
 from lossloop.ledger.facts import tick
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.crew import Crew, Share
 from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Store
 
 BUSY_PAUSE, IDLE_PAUSE = 0.0005, 0.01
@@ -93,7 +95,12 @@ class Folding:
     def __init__(self, home: Home, clock: Clock | None = None) -> None:
         self._lock = ApplierLock(home.lock)
         _sign(home)
-        self._state = home.writable_state()
+        try:
+            self._state = home.writable_state()
+            _compare(home, self._state)
+        except BaseException:
+            self._lock.release()
+            raise
         self._folder = Folder(home.log, self._state, home.settings(), clock or SystemClock())
 
     def step(self) -> int:
@@ -114,6 +121,19 @@ class Folding:
         self._folder.close()
         self._state.close()
         self._lock.release()
+
+
+def _compare(home: Home, state: State) -> None:
+    """Raise StateError where the state has folded what the log does not hold."""
+    reader = home.segments.reader()
+    lacking = reader.lacking(state.offsets())
+    reader.close()
+    if lacking:
+        state.close()
+        raise StateError(
+            f"{home.state_file} has folded more of {lacking[0]} than the log holds: it was copied in use, "
+            f"or facts are lost; restore them, or run: lossloop ledger rebuild --state {home.path}"
+        )
 
 
 def folding_in(database: Database, home: Home, clock: Clock | None = None) -> Steps:

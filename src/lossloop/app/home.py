@@ -16,6 +16,7 @@ rest.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 from dataclasses import dataclass
@@ -26,9 +27,11 @@ import msgspec
 
 from lossloop.access import TokenBook
 from lossloop.act.settings import Settings, read_settings
+from lossloop.core.clock import Micros
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger.base import Log
 from lossloop.ledger.files.segments import SegmentLog
+from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.log import PostgresLog
 from lossloop.ledger.postgres.session import Session
@@ -61,7 +64,7 @@ class Home:
     @property
     def log(self) -> Log:
         if self.database is not None:
-            return PostgresLog(self.database)
+            return PostgresLog(self.database, lifts=True)
         return self.segments
 
     @property
@@ -71,7 +74,23 @@ class Home:
             raise StateError(
                 f"the log of {self.path} lies in {self.database}; this works on a log of files only"
             )
-        return SegmentLog(self.path / "log")
+        return SegmentLog(self.path / "log", newest=self._newest)
+
+    def _newest(self) -> Micros:
+        """The latest receipt time: the clock that everything was folded by, or of what was not folded yet."""
+        newest, after = 0, dict[str, int]()
+        with contextlib.suppress(StateError):  # a damaged state, or none: all of the log is looked at
+            state = State(self.state_file, read_only=True)
+            after = dict(state.offsets())
+            if self._written().clock == "receipt":
+                newest = state.get("clock", "now", int) or 0
+            state.close()
+        reader = SegmentLog(self.path / "log").reader()
+        while entries := list(reader.read(after)):
+            after |= {entry.position.segment: entry.position.offset for entry in entries}
+            newest = max(newest, *(each.frame.time for each in entries if isinstance(each.frame, Frame)), 0)
+        reader.close()
+        return newest
 
     @property
     def artifacts(self) -> Artifacts:

@@ -34,6 +34,8 @@ from lossloop.core.errors import InputError, InUse, StateError
 PARTS = ("applier", "server", "worker")
 READY_WITHIN = 30.0
 LOOK_EVERY = 0.2
+STEADY = 10.0
+"""Seconds after which a part that runs is no longer taken for one that cannot."""
 MOST_PORT = 65_535
 STDERR = 2
 
@@ -46,6 +48,7 @@ class Up:
         self.host, self.port = host, port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, float] = {}
         self._restarts = 0
 
     def start(self) -> None:
@@ -68,6 +71,8 @@ class Up:
         """Start again what has died; return the parts that had."""
         died = [part for part, process in self._processes.items() if process.poll() is not None]
         for part in died:
+            if time.monotonic() - self._started[part] > STEADY:
+                self._restarts = 0
             time.sleep(min(0.1 * 2 ** min(self._restarts, 10), 5.0))
             self._restarts += 1
             self._spawn(part)
@@ -107,6 +112,7 @@ class Up:
         command = [sys.executable, "-m", "lossloop.app.up", part, self.host, str(self.port)]
         state, parent = str(self._home.path.resolve()), str(os.getpid())
         environment = {**os.environ, "LOSSLOOP_STATE": state, PARENT: parent}
+        self._started[part] = time.monotonic()
         # What parts say goes to standard error: standard output belongs to whoever started them.
         self._processes[part] = subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR

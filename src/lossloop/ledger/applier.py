@@ -16,6 +16,7 @@ from lossloop.core.clock import Clock
 from lossloop.core.errors import InUse
 from lossloop.ledger.base import Entry, Log
 from lossloop.ledger.facts import decisions
+from lossloop.ledger.files.durable import explained
 from lossloop.ledger.files.opened import READ_AT_ONCE
 from lossloop.ledger.frames import Damage, Frame, Kind
 from lossloop.ledger.store import Store
@@ -91,10 +92,12 @@ class ApplierLock:
 
     Raises:
         InUse: Another process holds it.
+        StateError: Nothing can be written there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+        with explained(path.parent):
+            self._fd = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -235,3 +235,26 @@ def test_a_frame_that_is_large_comes_back(database: Database, writer: PostgresWr
     (entry,) = read(database, most=1)
     assert isinstance(entry.frame, Frame)
     assert entry.frame.batch.equals(frame.batch)
+
+
+def test_a_writer_that_lifts_gives_no_time_from_before_it_began(
+    database: Database, writer: PostgresWriter
+) -> None:
+    """What a machine says whose clock stands an hour back is said after what was there."""
+    writer.append([tick_frame(5_000)])
+    late = PostgresLog(database, lifts=True).writer()
+    late.append([tick_frame(1_000), tick_frame(6_000)])
+    late.append([tick_frame(1_001)])
+    late.close()
+    reader = PostgresLog(database).reader()
+    assert numbers([entry.frame for entry in reader.read({})]) == [5_000, 5_001, 6_000, 5_002]
+    reader.close()
+
+
+def test_a_writer_that_lifts_begins_an_empty_log_like_any_other(database: Database) -> None:
+    writer = PostgresLog(database, lifts=True).writer()
+    writer.append([tick_frame(1_000)])
+    writer.close()
+    reader = PostgresLog(database).reader()
+    assert numbers([entry.frame for entry in reader.read({})]) == [1_000]
+    reader.close()

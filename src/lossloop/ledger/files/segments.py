@@ -16,11 +16,13 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import StateError, StorageFull
 from lossloop.core.ids import new_id, uuid7
 from lossloop.ledger.base import Entry, Offsets, Position, merged
+from lossloop.ledger.files.durable import explained
 from lossloop.ledger.files.listing import Listing
 from lossloop.ledger.files.manifests import MANIFEST, index_directory, segment_of
 from lossloop.ledger.files.opened import READ_AT_ONCE, SUFFIX, OpenSegment
 from lossloop.ledger.files.opened import sync as _sync
 from lossloop.ledger.files.sealed import SealedSegment
+from lossloop.ledger.floor import Floor, Newest
 from lossloop.ledger.frames import Damage, Frame, encode, seed_of
 
 __all__ = ["READ_AT_ONCE", "SUFFIX", "SegmentLog", "SegmentReader", "SegmentWriter"]
@@ -48,15 +50,17 @@ class SegmentLog:
     Args:
         directory: Where they lie; what is sealed lies in `sealed` below it.
         roll_at: Bytes from which a writer begins another segment.
+        newest: Tells a writer's first append before which receipt time none may lie; none by default.
     """
 
-    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT) -> None:
+    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT, newest: Newest | None = None) -> None:
         self.directory = directory
         self._roll_at = roll_at
+        self._newest = newest
 
     def writer(self) -> SegmentWriter:
         self.directory.mkdir(parents=True, exist_ok=True)
-        return SegmentWriter(self.directory, roll_at=self._roll_at)
+        return SegmentWriter(self.directory, roll_at=self._roll_at, newest=self._newest)
 
     def reader(self) -> SegmentReader:
         return SegmentReader(self.directory)
@@ -69,9 +73,10 @@ class SegmentWriter:
     without a lock is finished.
     """
 
-    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT) -> None:
+    def __init__(self, directory: Path, *, roll_at: int = ROLL_AT, newest: Newest | None = None) -> None:
         self._directory = directory
         self._roll_at = roll_at
+        self._floor = Floor(newest)
         self._time: Micros = 0
         self.segment = ""
         self._begin()
@@ -88,6 +93,8 @@ class SegmentWriter:
         if self._closed or self._end >= self._roll_at or time.monotonic() >= self._old:
             self.close()
             self._begin()
+        with explained(self._directory):
+            frames = self._floor.lifted(frames)
         data = b"".join(encode(frame, self._seed) for frame in self._in_order(frames))
         if not data:
             return Position(segment=self.segment, offset=self._end)
@@ -184,9 +191,12 @@ class SegmentReader:
         return next(self._heads(after), None) is not None
 
     def lacking(self, after: Offsets) -> list[str]:
-        """Segments that were read up to `after` and are not there any more: deleted, or not copied."""
-        there = set(self._names())
-        return sorted(name for name, offset in after.items() if offset and name not in there)
+        """Segments that are not there as far as they were read, up to `after`: deleted, or copied in use."""
+        short = [name for name, offset in after.items() if _size_of(self._directory / name) < offset]
+        sealed = {
+            segment_of(name) for name in self._sealed.names()
+        }  # in this order: one may be sealed just now
+        return sorted(name for name in short if name not in sealed)
 
     def sync(self, segments: Sequence[str]) -> None:
         for segment in segments:
@@ -262,6 +272,14 @@ class SegmentReader:
         source = self._sources.pop(name, None)
         if source is not None:
             source.close()
+
+
+def _size_of(path: Path) -> int:
+    """Bytes of a file, 0 where there is none."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _latest(entries: Sequence[Entry]) -> Micros:

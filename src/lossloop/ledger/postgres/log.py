@@ -10,8 +10,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lossloop.core.clock import Micros
 from lossloop.core.ids import new_id
 from lossloop.ledger.base import Entry, Offsets, Position
+from lossloop.ledger.floor import Floor
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import EVERY, frame_of, partition_of, row_of
@@ -38,14 +40,18 @@ class PostgresLog:
     Args:
         database: Where the ledger lies; `init_store` has made it.
         partitions: What readers read; all partitions by default.
+        lifts: Whether writers give no receipt time from before what is in the log when they begin.
     """
 
-    def __init__(self, database: Database, *, partitions: Collection[int] | None = None) -> None:
+    def __init__(
+        self, database: Database, *, partitions: Collection[int] | None = None, lifts: bool = False
+    ) -> None:
         self._database = database
         self._partitions = partitions
+        self._lifts = lifts
 
     def writer(self) -> PostgresWriter:
-        return PostgresWriter(Session(self._database))
+        return PostgresWriter(Session(self._database), lifts=self._lifts)
 
     def reader(self) -> PostgresReader:
         return PostgresReader(Session(self._database), self._partitions)
@@ -116,14 +122,15 @@ _COLUMNS = ("segment", "number", "kind", "time", "rows", "crc", "model", "payloa
 class PostgresWriter:
     """Appends frames, many in one transaction, each to its partition's segment."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, *, lifts: bool = False) -> None:
         self._session = session
         self._segments = Segments()
+        self._floor = Floor(self._newest if lifts else None)
 
     def append(self, frames: Sequence[Frame]) -> Position:
         if not frames:
             return self._segments.nowhere()
-        rows = self._segments.placed(frames, self._session.partitions)
+        rows = self._segments.placed(self._floor.lifted(frames), self._session.partitions)
         try:
             self._session.execute("append", **values_of(rows))
         except BaseException:
@@ -131,6 +138,9 @@ class PostgresWriter:
             raise
         self._segments.appended(rows)
         return self._segments.reached()
+
+    def _newest(self) -> Micros:
+        return int(self._session.rows("newest")[0][0])
 
     def close(self) -> None:
         self._session.close()

@@ -40,6 +40,11 @@ WHERE rests IS NOT NULL AND segments.partition IN (-1, %(partition)b::integer) A
     WHERE offsets.partition = %(partition)b::integer AND offsets.segment = segments.segment
 ), 0);
 
+-- name: newest
+-- The latest receipt time; within a segment they differ by no more than a moment.
+SELECT coalesce(max(frames."time"), 0)
+FROM segments JOIN frames ON frames.segment = segments.segment AND frames.number = segments.frames;
+
 -- name: heads
 -- Of each segment the first frames behind a number, without their payload.
 SELECT wanted.segment, found.number, found."time", found.size

@@ -11,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from lossloop.core.ids import new_id
-from lossloop.ledger.sums import sum_of
+from lossloop.ledger.sqlite.sums import sum_of
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """What an error says where a disk, a quota or a file takes no more."""

@@ -7,6 +7,7 @@ checkpoint could be corrupted (docs/design/0002).
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 import zlib
@@ -23,8 +24,8 @@ import pyarrow as pa
 from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.sqlite.parts import FULL, LARGE, Parts
+from lossloop.ledger.sqlite.sums import check, crc_of, damaged
 from lossloop.ledger.store import Chunk
-from lossloop.ledger.sums import check, crc_of, damaged
 
 FORMAT = 2
 """Of the state directory; a release refuses a number above its own."""
@@ -119,6 +120,10 @@ class State:
                 raise StorageFull("no room for the derived state; free some space") from error
             if isinstance(error, apsw.CorruptError):
                 raise damaged(self._path, error) from error
+            if isinstance(error, apsw.IOError):
+                raise StateError(
+                    f"{self._path} cannot be written ({error}): its disk fails, or a limit on files is met"
+                ) from error
             raise
         if not self._depth:
             self._ended()
@@ -251,8 +256,11 @@ class State:
 
 def _opened(path: Path, *, read_only: bool) -> apsw.Connection:
     flags = apsw.SQLITE_OPEN_READONLY if read_only else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    name = str(path)
+    if read_only and _rests(path):
+        name, flags = f"{path.absolute().as_uri()}?immutable=1", flags | apsw.SQLITE_OPEN_URI
     try:
-        connection = apsw.Connection(str(path), flags=flags, statementcachesize=200)
+        connection = apsw.Connection(name, flags=flags, statementcachesize=200)
         connection.set_busy_timeout(5000)
         found = int(connection.pragma("user_version"))
         _check(path, found, read_only=read_only)
@@ -267,6 +275,12 @@ def _opened(path: Path, *, read_only: bool) -> apsw.Connection:
     except (*_UNUSABLE, *_DAMAGED) as error:
         raise damaged(path, error, said="cannot be opened as a state database") from error
     return connection
+
+
+def _rests(path: Path) -> bool:
+    """Whether nobody can write to a database: on a read-only disk SQLite cannot make what readers share."""
+    wal = path.with_name(f"{path.name}-wal")
+    return path.is_file() and not wal.exists() and bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _check(path: Path, found: int, *, read_only: bool) -> None:
