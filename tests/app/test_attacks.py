@@ -225,9 +225,10 @@ def test_what_a_webhook_says_besides_its_status_is_not_waited_for() -> None:
 class _Patient(Up):
     """Starts a process that ends at once, as often as it is asked to."""
 
-    def _spawn(self, part: str) -> None:
-        self._processes[part] = subprocess.Popen([sys.executable, "-c", ""])
-        self._processes[part].wait()
+    def _process(self, part: str) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([sys.executable, "-c", ""])
+        process.wait()
+        return process
 
 
 def test_parts_are_started_again_however_often_they_ended(

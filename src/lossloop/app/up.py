@@ -109,14 +109,15 @@ class Up:
                     process.wait()
 
     def _spawn(self, part: str) -> None:
+        self._started[part] = time.monotonic()
+        self._processes[part] = self._process(part)
+
+    def _process(self, part: str) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "lossloop.app.up", part, self.host, str(self.port)]
         state, parent = str(self._home.path.resolve()), str(os.getpid())
         environment = {**os.environ, "LOSSLOOP_STATE": state, PARENT: parent}
-        self._started[part] = time.monotonic()
         # What parts say goes to standard error: standard output belongs to whoever started them.
-        self._processes[part] = subprocess.Popen(
-            command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR
-        )
+        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR)
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + READY_WITHIN
