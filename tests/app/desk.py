@@ -27,6 +27,7 @@ from lossloop.ledger.joined.columns import ROW
 from lossloop.ledger.joined.places import FRAMES
 from lossloop.ledger.joined.stream import Stream, stacked
 from lossloop.ledger.sqlite.state import State
+from lossloop.ledger.store import Store
 from lossloop.registry import Manifest, Reference
 
 MODEL = "m"
@@ -103,11 +104,17 @@ def ticked(hour: float) -> Frame:
     return tick(moment(hour), now=0)
 
 
-def _columns(state: State, stream: str) -> list[tuple[Any, ...]]:
+def columns(store: Store, stream: str) -> list[tuple[Any, ...]]:
     """The columns of a stream, as bytes: what is not there is the same as what is not there."""
-    columns = stacked(list(Stream(state, stream).read()), EMPTY)
+    columns = stacked(list(Stream(store, stream).read()), EMPTY)
     return [
-        (name, values.dtype.str, values.shape, values.tobytes()) for name, values in sorted(columns.items())
+        (
+            name,
+            values.dtype.str,
+            values.shape,
+            values.tolist() if values.dtype.hasobject else values.tobytes(),
+        )
+        for name, values in sorted(columns.items())
     ]
 
 
@@ -154,7 +161,7 @@ class Readings:
         try:
             documents = list(state.connection.execute("SELECT * FROM documents ORDER BY 1, 2"))
             streams = [name for name in state.streams("") if not name.startswith(f"{FRAMES}/")]
-            return {"documents": documents, **{name: _columns(state, name) for name in streams}}
+            return {"documents": documents, **{name: columns(state, name) for name in streams}}
         finally:
             state.close()
 
@@ -191,6 +198,10 @@ class Desk(Readings):
         self.fold()
 
     def fold(self) -> int:
+        """Fold all there is; return how many frames that was, which nobody counts in a database."""
+        if self.home.database is not None:
+            operate.fold_here(self.home)
+            return 0
         folding = Folding(self.home)
         try:
             return folding.drain()

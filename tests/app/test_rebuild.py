@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from lossloop.act import outbox
 from lossloop.app.commands import Promote, Settle
@@ -11,11 +12,12 @@ from lossloop.app.worker import Worker
 from tests.app.desk import DAY, MODEL, ROLLOUT, WATCH, Desk
 
 
-def storied(path: Path) -> Desk:
+def storied(path: Path, **settings: Any) -> Desk:
     """A directory with orders, a rollback, an alarm and what it led to, in segments of many writers."""
     desk = Desk.ready(
-        path / "s", versions=3, rollout=ROLLOUT, watches={"worse": WATCH}, on={"worse": [{"notify": "log"}]}
-    )
+        path / "s", versions=3, settings=settings, rollout=ROLLOUT, watches={"worse": WATCH},
+        on={"worse": [{"notify": "log"}]},
+    )  # fmt: skip
     desk.rollout(2)
     desk.arms(1, 0.1, 0.9, share=0.2, rows=200)
     desk.obey(Promote(model=MODEL, version=3, reason="by hand"))

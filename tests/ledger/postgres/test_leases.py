@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.core.errors import StateError
+from lossloop.core.errors import InUse, StateError
 from lossloop.ledger.postgres.database import Database
-from lossloop.ledger.postgres.leases import SPAN, Leases, fair_share, holders
+from lossloop.ledger.postgres.leases import SPAN, Leases, alone, fair_share, holders
 from tests.ledger.postgres.processes import wait_until
 from tests.ledger.postgres.server import Server
 
@@ -168,3 +168,25 @@ def test_a_database_that_is_away_for_a_while_ends_no_renewal(
     before = _expiry(database)
     wait_until(lambda: _expiry(database) != before)
     wait_until(lambda: len(one.held()) == 4)
+
+
+# Alone.
+
+
+def test_who_wants_all_partitions_waits_for_the_dead_only(database: Database, join: Join) -> None:
+    dead = join("dead", SHORT)
+    dead.beat()
+    with alone(database, span=SHORT, name="alone") as leases:
+        assert sorted(leases.held()) == [0, 1, 2, 3]
+        other = join("other")
+        other.beat()
+        assert not other.held(), "nobody gets a partition meanwhile"
+    other.beat()
+    assert sorted(other.held()) == [0, 1, 2, 3], "all were given back at once"
+
+
+def test_nobody_is_alone_beside_an_applier(database: Database, join: Join) -> None:
+    join("living").beat()
+    with pytest.raises(InUse, match="an applier folds the ledger in"), alone(database, span=SHORT):
+        pass
+    assert set(names(database).values()) == {"living"}

@@ -152,7 +152,7 @@ def rebuild(
     accept
         Take the new state also where it disagrees with the decisions in the log.
     state
-        The state directory; `lossloop up` may not run over it.
+        The state directory; no `lossloop up` may run over it, or over its database.
     json
         Answer as JSON.
     """
@@ -176,7 +176,7 @@ def migrate(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
     """
     place = Home(path=state)
     backup = migrated(place)
-    if backup is not None:
+    if backup is not None and place.database is None:
         with count_bar("folding", quiet=json) as tell:
             rebuilt(place, accept=True, progress=tell)
     words = f"{state} is up to date." + (f" What was there before: {backup}" if backup else "")

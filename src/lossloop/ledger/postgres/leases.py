@@ -7,15 +7,17 @@ token; by its old one nobody can commit any more, however late it wakes up.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from lossloop.core.errors import LossloopError
+from lossloop.core.errors import InUse, LossloopError
 from lossloop.core.ids import new_id
 from lossloop.ledger.postgres.database import QUERIES, Database
 from lossloop.ledger.postgres.session import Session
@@ -68,6 +70,11 @@ class Leases:
         """The leases held, by partition, as far as this applier knows."""
         with self._lock:
             return dict(self._held)
+
+    def complete(self) -> bool:
+        """Whether no other applier holds a partition."""
+        with self._lock:
+            return len(self._held) == self._session.partitions
 
     def surplus(self) -> list[Lease]:
         """Leases over the fair share: finish what is under way for them, then give them back."""
@@ -147,3 +154,36 @@ def holders(database: Database) -> dict[int, str]:
         return dict(sorted(session.rows("holders")))
     finally:
         session.close()
+
+
+@contextlib.contextmanager
+def alone(database: Database, *, span: timedelta = SPAN, name: str | None = None) -> Iterator[Leases]:
+    """The leases of all partitions, for as long as the block lasts: no applier runs beside it.
+
+    Args:
+        database: Where the ledger lies.
+        span: How long leases last without being renewed; the same for all appliers.
+        name: What `holders` shows.
+
+    Raises:
+        InUse: An applier holds partitions, and is not dead.
+        StateError: There is no ledger, or no database.
+    """
+    _wait(lambda: not holders(database), database, span)
+    leases = Leases(database, span=span, name=name)
+    leases.start()
+    try:
+        _wait(leases.complete, database, span)
+        yield leases
+    finally:
+        with contextlib.suppress(LossloopError):  # then the leases expire
+            leases.stop()
+
+
+def _wait(free: Callable[[], bool], database: Database, span: timedelta) -> None:
+    """Wait for as long as one that was killed may hold partitions."""
+    deadline = time.monotonic() + 1.5 * span.total_seconds()
+    while not free():
+        if time.monotonic() > deadline:
+            raise InUse(f"an applier folds the ledger in {database}; stop every `lossloop up` over it first")
+        time.sleep(0.05)

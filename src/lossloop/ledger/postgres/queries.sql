@@ -175,6 +175,23 @@ WITH fence AS (
 )
 SELECT partition FROM fence;
 
+-- Derived state that was made elsewhere, in one transaction: fence, clear, and commits.
+
+-- name: fence
+-- Until the transaction ends nobody is given a newer token.
+UPDATE partitions SET commits = commits + 1
+WHERE partition = %(held)b::integer AND token = %(token)b::bigint
+RETURNING partition;
+
+-- name: clear_documents
+DELETE FROM documents WHERE partition = %(held)b::integer;
+
+-- name: clear_offsets
+DELETE FROM offsets WHERE partition = %(held)b::integer;
+
+-- name: clear_chunks
+DELETE FROM chunks WHERE partition = %(held)b::integer;
+
 -- Leases. The database's clock is the only one that counts.
 
 -- name: beat

@@ -12,6 +12,7 @@ from lossloop.ledger.base import Offsets, Position
 from lossloop.ledger.buffered import GONE, BufferedStore, Changes, Key, is_a, text_of
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
+from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.errors import Fenced
 from lossloop.ledger.postgres.frames import ipc_of
 from lossloop.ledger.postgres.log import PostgresReader, Segments, values_of
@@ -113,14 +114,11 @@ class PostgresStore(BufferedStore):
         for segments, frame in changes.frames:
             frames.setdefault(segments, []).append(frame)
         placed = {each: each.placed(some, self._session.partitions) for each, some in frames.items()}
-        values = _values(changes) | values_of([row for some in placed.values() for row in some])
+        values = commit_values(changes, [row for some in placed.values() for row in some])
         try:
             held = self._session.rows("commit", held=self._lease.partition, token=self._lease.token, **values)
             if not held:
-                raise Fenced(
-                    f"another applier has taken partition {self._lease.partition} of "
-                    f"{self._session.database}; nothing of this was kept"
-                )
+                raise fenced(self._session.database, self._lease)
         except BaseException:
             for segments in placed:
                 segments.abandon()
@@ -145,8 +143,15 @@ class PostgresStore(BufferedStore):
         self._listed.clear()
 
 
-def _values(changes: Changes) -> dict[str, list[Any]]:
-    """What changes a partition's tables, as values of the query that commits it."""
+def fenced(database: Database, lease: Lease) -> Fenced:
+    """What to say where a lease was lost."""
+    return Fenced(
+        f"another applier has taken partition {lease.partition} of {database}; nothing of this was kept"
+    )
+
+
+def commit_values(changes: Changes, rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """What changes a partition's tables, and rows of frames, as values of the query that commits them."""
     kept = {name: value for name, value in changes.documents.items() if value is not GONE}
     gone = [name for name, value in changes.documents.items() if value is GONE]
     cuts = [(stream, *cut) for stream, changed in changes.streams.items() for cut in changed.cuts]
@@ -168,6 +173,7 @@ def _values(changes: Changes) -> dict[str, list[Any]]:
         "firsts": [first for _, first, _ in new],
         "counts": [batch.num_rows for _, _, batch in new],
         "data": [ipc_of(batch) for _, _, batch in new],
+        **values_of(rows),
     }
 
 

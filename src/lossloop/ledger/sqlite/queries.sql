@@ -32,3 +32,6 @@ SELECT DISTINCT stream FROM chunks WHERE stream >= ?1 AND stream < ?2 ORDER BY s
 
 -- name: list_files
 SELECT file FROM chunks WHERE file IS NOT NULL;
+
+-- name: every_document
+SELECT kind, key, body FROM documents ORDER BY kind, key;
