@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import urllib3
 
 from lossloop.act.settings import Settings
 from lossloop.app import operate
@@ -139,6 +140,35 @@ def test_a_database_that_is_killed_comes_back_with_all_that_was_acknowledged(
         senders[1].batch(f"crash{number}")
         senders[1].labels(f"crash{number}")
     settled(senders[0], predictions + 40, outcomes + 40)
+
+
+def test_servers_answer_while_the_database_is_away_and_go_on_when_it_is_back(
+    senders: list[Sender], ups: list[Up], machines: list[Home], database: postgres.Server
+) -> None:
+    predictions, outcomes = before(senders[0])
+    pids = [up.pids()["server"] for up in ups]
+    health = [f"{up.url}/v1/health" for up in ups]
+    model = f"{ups[0].url}/v1/models/{MODEL}"
+    token = {"Authorization": f"Bearer {machines[0].tokens.read()}"}
+    database.kill()
+    try:
+        for _ in range(20):
+            for url in health:
+                answer = urllib3.request("GET", url, retries=False, timeout=PATIENCE)
+                assert answer.status == 503
+                assert answer.headers["Retry-After"] == "1"
+                assert "does not answer" in answer.json()["detail"]
+            time.sleep(0.1)
+        asked = urllib3.request("GET", model, headers=token, retries=False, timeout=PATIENCE)
+        assert asked.status == 503
+    finally:
+        database.start()
+    for url in health:
+        within(lambda url=url: urllib3.request("GET", url, retries=False, timeout=PATIENCE).status == 200)  # type: ignore[misc]
+    assert [up.pids()["server"] for up in ups] == pids, "no server had to be started again"
+    senders[1].batch("away")
+    senders[0].labels("away")
+    settled(senders[0], predictions + 20, outcomes + 20)
 
 
 def test_commands_that_need_files_say_so(machines: list[Home]) -> None:

@@ -14,6 +14,7 @@ import msgspec
 from lossloop.act.settings import Settings
 from lossloop.app.home import Home
 from lossloop.app.loop import Loop
+from lossloop.app.pace import Pace
 from lossloop.core.clock import SECOND, Clock, SystemClock
 from lossloop.core.errors import StateError
 from lossloop.ledger.applier import Applier, ApplierLock
@@ -25,7 +26,8 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Store
 
-BUSY_PAUSE, IDLE_PAUSE = 0.0005, 0.01
+PACE = ((1.0, 0.0005), (60.0, 0.01), (float("inf"), 0.04))
+"""Pauses between two looks at the log, by the seconds for which it has not grown."""
 TICK_EVERY = SECOND
 PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
@@ -149,12 +151,12 @@ def folding_in(database: Database, home: Home, clock: Clock | None = None) -> St
 
 def fold_until(folding: Steps, stop: Callable[[], bool]) -> None:
     """Fold until asked to stop."""
-    quiet_since = time.monotonic()
+    pace = Pace(steps=PACE)
     while not stop():
         if folding.step():
-            quiet_since = time.monotonic()
-            continue
-        time.sleep(BUSY_PAUSE if time.monotonic() - quiet_since < 1 else IDLE_PAUSE)
+            pace.news()
+        else:
+            time.sleep(pace.pause())
 
 
 def _sign(home: Home) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 
+from lossloop.app.pace import Pace
+from lossloop.core.errors import Away, Overloaded
 from lossloop.ledger.base import Position
 from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
 
-WAITED_FOR, UNHURRIED = 0.0005, 0.02
-"""Seconds between two looks at the state: while a request waits for it, and otherwise."""
+WAITED_FOR = 0.0005
+"""Seconds between two looks at the state while a request waits for it."""
+PACE = ((60.0, 0.02), (float("inf"), 0.05))
+"""Pauses otherwise, by the seconds for which the state has not changed."""
+UNSEEN = 0.25
+"""Seconds between two looks at a database that is away."""
 
 
 class Follower:
@@ -21,21 +28,34 @@ class Follower:
         self._waiting: list[tuple[Position, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
         self._following = asyncio.Lock()
+        self._pace = Pace(steps=PACE)
 
     async def run(self) -> None:
-        """Follow until cancelled."""
-        seen = -1
+        """Follow until cancelled; a database that is away is looked for again."""
+        seen, missed = -1, False
         while True:
-            change = self._state.change()
-            if change != seen:
-                seen = change
-                await self._follow()
             try:
-                await asyncio.wait_for(self._wake.wait(), WAITED_FOR if self._waiting else UNHURRIED)
-                self._wake.clear()
-                await asyncio.sleep(WAITED_FOR)
-            except TimeoutError:
+                change = self._state.change()
+                if change != seen:
+                    self._pace.news()
+                    await self._follow()
+                    seen = change
+            except (Away, Overloaded) as error:
+                if not missed:
+                    print(f"the state cannot be followed: {error}", file=sys.stderr, flush=True)
+                missed = True
+                await asyncio.sleep(UNSEEN)
                 continue
+            missed = False
+            await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._wake.wait(), WAITED_FOR if self._waiting else self._pace.pause())
+            self._wake.clear()
+            await asyncio.sleep(WAITED_FOR)
+        except TimeoutError:
+            return
 
     async def folded(self, position: Position, timeout: float) -> bool:
         """Wait until a position is folded and the traffic it led to is served; False if that takes longer."""

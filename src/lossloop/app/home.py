@@ -47,9 +47,15 @@ STORE = "LOSSLOOP_STORE"
 
 @dataclass(frozen=True, kw_only=True)
 class Home:
-    """A state directory."""
+    """A state directory.
+
+    Args:
+        path: Where it is.
+        hurried: Whether a database that is away is an error at once to who reads.
+    """
 
     path: Path
+    hurried: bool = False
 
     @cached_property
     def database(self) -> Database | None:
@@ -64,7 +70,7 @@ class Home:
     @property
     def log(self) -> Log:
         if self.database is not None:
-            return PostgresLog(self.database, lifts=True)
+            return PostgresLog(self.database, lifts=True, hurried=self.hurried)
         return self.segments
 
     @property
@@ -132,7 +138,7 @@ class Home:
     def state(self) -> Store:
         """The derived state, to be read."""
         if self.database is not None:
-            return PostgresView(self.database)
+            return PostgresView(self.database, hurried=self.hurried)
         return State(self.state_file, read_only=True)
 
     def writable_state(self) -> State:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossloop.access.tokens import TokenCheck
 from lossloop.act import outbox
@@ -54,14 +54,16 @@ class Running:
 
 def open_home(home: Home, clock: Clock | None = None) -> Running:
     """Open a state directory for serving; it must have been made by `init`."""
-    clock, state = clock or SystemClock(), home.check().state()
-    settings = home.settings()
+    clock = clock or SystemClock()
+    # The event loop waits for no database that is away: it has others to answer.
+    hurried = replace(home.check(), hurried=True)
+    state, settings = hurried.state(), home.settings()
     recorder = Recorder(home.log.writer())
     fleet = Fleet(state, home.artifacts)
     service = Service(state, fleet, recorder, clock, replays=settings.clock == "event")
     return Running(
         state=state,
-        log=home.log.reader(),
+        log=hurried.log.reader(),
         keys=Keys(settings.secret),
         books=Books(state),
         service=service,

@@ -19,6 +19,7 @@ from lossloop.app.commands import Candidate, Command, Settle, name_of
 from lossloop.app.home import Home
 from lossloop.app.importing import LabelFolders
 from lossloop.app.keeping import Keeper
+from lossloop.app.pace import Pace
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
@@ -26,7 +27,8 @@ from lossloop.ledger.history import labelled
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.turns import Turn
 
-PAUSE = 0.02
+PACE = ((60.0, 0.02), (float("inf"), 0.05))
+"""Pauses between two looks at the outbox, by the seconds for which nothing was to be done."""
 
 
 class Worker:
@@ -41,6 +43,7 @@ class Worker:
         self._clock = clock or SystemClock()
         self._reader = home.log.reader()
         self._caught_up = False
+        self._idle_at: int | None = None
         self._not_before: dict[str, int] = {}
         self._settled: set[tuple[str, int]] = set()
         self._folders = LabelFolders(home, self._clock)
@@ -51,25 +54,34 @@ class Worker:
         """Work until asked to stop; label files are taken beside, for a retraining may take hours."""
         self._folders.start()
         self._keeper.start()
+        pace = Pace(steps=PACE)
         while not stop():
-            if not self.step():
-                time.sleep(PAUSE)
+            if self.step():
+                pace.news()
+            else:
+                time.sleep(pace.pause())
 
     def step(self) -> bool:
         """Carry out the first effect that is due; False where none is.
 
         What the log says was done is not done again: after a start, the fold must have come to its end once.
         """
+        change = self._state.change()
+        if change == self._idle_at:
+            return False
         if not self._turn():
             return False  # another worker of the same database carries effects out
         if not self._caught_up:
             self._caught_up = not self._reader.behind(self._state.offsets())
             return False
         # People first: a retraining may take hours.
-        for effect in sorted(outbox.pending(self._state), key=lambda effect: effect.verb == "retrain"):
+        pending = sorted(outbox.pending(self._state), key=lambda effect: effect.verb == "retrain")
+        for effect in pending:
             if self._is_due(effect):
                 self._attempt(effect)
                 return True
+        if not pending:
+            self._idle_at = change
         return False
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ LossloopError
 ├── StateError              the state directory cannot be used as it is
 │   ├── NewerFormat         written by a newer release
 │   ├── InUse               a lock or a port is held by another process
+│   ├── Away                a database does not answer; it may be back in a moment
 │   └── StorageFull         the disk refuses; nothing was acknowledged
 ├── Overloaded              more was sent than can be taken just now; nothing was acknowledged
 ├── AccessError             no token, or one that may not do this
@@ -82,6 +83,10 @@ class NewerFormat(StateError):
 
 class InUse(StateError):
     """A lock or a port is held by another process."""
+
+
+class Away(StateError):
+    """A database does not answer; what was being written may be there or not. Try again after a pause."""
 
 
 class StorageFull(StateError):

@@ -22,6 +22,7 @@ LONGEST_WAIT = 60.0
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d+(?:\.\d+)?)")
 _ARROW = ARROW.encode()
 _LATER = ((b"retry-after", b"1"),)
+_PASSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
@@ -115,7 +116,7 @@ async def respond(send: Send, status: int, reply: dict[str, Any] | str) -> None:
         body = msgspec.json.encode(reply)
         kind = b"application/problem+json" if status >= 400 else b"application/json"
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
+    if status in _PASSES:
         headers += _LATER
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -8,6 +8,7 @@ from typing import Any
 
 from lossloop.core.errors import (
     AccessError,
+    Away,
     Conflict,
     InputError,
     LossloopError,
@@ -26,6 +27,7 @@ _STATUS: tuple[tuple[type[LossloopError], HTTPStatus], ...] = (
     (AccessError, HTTPStatus.UNAUTHORIZED),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
+    (Away, HTTPStatus.SERVICE_UNAVAILABLE),
     (StateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lossloop.core.errors import InputError, LossloopError, Overloaded, StateError, StorageFull, TooLarge
+from lossloop.core.errors import (
+    Away,
+    InputError,
+    LossloopError,
+    Overloaded,
+    StateError,
+    StorageFull,
+    TooLarge,
+)
 from lossloop.ledger.postgres.database import Database
 
 if TYPE_CHECKING:
@@ -65,8 +73,8 @@ def _lost(database: Database, detail: str) -> Trouble:
     return Trouble(_away(database, detail), passes=True)
 
 
-def _away(database: Database, detail: str) -> StateError:
-    return StateError(f"{database} does not answer ({detail}); see whether it runs")
+def _away(database: Database, detail: str) -> Away:
+    return Away(f"{database} does not answer ({detail}); see whether it runs")
 
 
 def _refusal(state: str, database: Database, detail: str) -> LossloopError:

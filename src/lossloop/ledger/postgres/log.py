@@ -18,6 +18,7 @@ from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import EVERY, frame_of, partition_of, row_of
 from lossloop.ledger.postgres.heads import Head, Heads, in_order, up_to
+from lossloop.ledger.postgres.hurried import Hurried
 from lossloop.ledger.postgres.session import Session
 
 READ_AT_ONCE = 16 * 1024 * 1024
@@ -41,20 +42,28 @@ class PostgresLog:
         database: Where the ledger lies; `init_store` has made it.
         partitions: What readers read; all partitions by default.
         lifts: Whether writers give no receipt time from before what is in the log when they begin.
+        hurried: Whether a database that is away is an error to readers at once.
     """
 
     def __init__(
-        self, database: Database, *, partitions: Collection[int] | None = None, lifts: bool = False
+        self,
+        database: Database,
+        *,
+        partitions: Collection[int] | None = None,
+        lifts: bool = False,
+        hurried: bool = False,
     ) -> None:
         self._database = database
         self._partitions = partitions
         self._lifts = lifts
+        self._hurried = hurried
 
     def writer(self) -> PostgresWriter:
         return PostgresWriter(Session(self._database), lifts=self._lifts)
 
     def reader(self) -> PostgresReader:
-        return PostgresReader(Session(self._database), self._partitions)
+        session = Hurried(self._database) if self._hurried else Session(self._database)
+        return PostgresReader(session, self._partitions)
 
 
 class Segments:

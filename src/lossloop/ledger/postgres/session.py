@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from lossloop.core.errors import NewerFormat, StateError
@@ -18,15 +18,6 @@ FORMAT = 1
 """Of the tables; a release refuses a number above its own."""
 T = TypeVar("T")
 Row = tuple[Any, ...]
-_SETTINGS = {
-    # A server that vanished without a word is noticed within half a minute.
-    "connect_timeout": "5",
-    "keepalives_idle": "10",
-    "keepalives_interval": "5",
-    "keepalives_count": "3",
-    "tcp_user_timeout": "30000",
-    "application_name": "lossloop",
-}
 
 
 class Session:
@@ -35,6 +26,17 @@ class Session:
     Args:
         database: Where the ledger lies. Nothing is opened before it is needed.
     """
+
+    settings: Mapping[str, str] = {
+        # A server that vanished without a word is noticed within half a minute.
+        "connect_timeout": "5",
+        "keepalives_idle": "10",
+        "keepalives_interval": "5",
+        "keepalives_count": "3",
+        "tcp_user_timeout": "30000",
+        "application_name": "lossloop",
+    }
+    """What libpq is told where the address says nothing about it."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -121,7 +123,7 @@ class Session:
         """What the address says nothing about."""
         said = psycopg.conninfo.conninfo_to_dict(self.database.url)
         return {
-            **{name: value for name, value in _SETTINGS.items() if name not in said},
+            **{name: value for name, value in self.settings.items() if name not in said},
             "client_encoding": "utf8",
         }
 

@@ -16,6 +16,7 @@ from lossloop.ledger.base import Offsets
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import EVERY, partition_of
+from lossloop.ledger.postgres.hurried import Hurried
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
 
@@ -31,10 +32,14 @@ class PostgresView:
 
     Where several partitions have a document (the clock, the result of a command for all), the partition
     that its key belongs to has the say, else whoever wrote last.
+
+    Args:
+        database: Where the ledger lies.
+        hurried: Whether a database that is away is an error at once.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._session = Session(database)
+    def __init__(self, database: Database, *, hurried: bool = False) -> None:
+        self._session = Hurried(database) if hurried else Session(database)
         self._offsets: dict[str, int] = {}
         self._looked = float("-inf")
 
