@@ -16,9 +16,9 @@ from lossloop.core.errors import InUse, UnknownName
 from lossloop.ledger.files.finding import find
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.files.verify import verify
-from tests.app.desk import MODEL, Desk, asked
+from tests.app.desk import MODEL, Desk, asked, happened, ticked
 from tests.app.keepsakes import UNIT, figures, places_of, storied
-from tests.app.processes import started
+from tests.app.processes import lossloop, started
 
 
 def erased(home: Home, model: str | None = None, *more: Path) -> Erasure:
@@ -116,3 +116,75 @@ def test_a_running_lossloop_is_not_erased_from(tmp_path: Path) -> None:
         raise AssertionError("two write the state")
     with stopped(desk.home):
         assert survey(desk.home, UNIT).models == {}
+
+
+def test_an_id_that_two_units_sent_goes_as_a_whole_and_is_counted_once(tmp_path: Path) -> None:
+    """The other's row, which had never counted, would have been the first with its id, and counted anew."""
+    desk = storied(tmp_path / "s", days=1)
+    ids = ["hers first", "his first"]
+    desk.send(asked(33, [0.1] * 2, ids, units=[UNIT, "bob"]), happened(34, ids))
+    desk.send(asked(35, [0.2] * 2, ids, units=["bob", UNIT]), ticked(50))
+    before = figures(desk.home)
+    assert before["counts"]["repeats"] == 2
+    assert erased(desk.home).models == {MODEL: Counts(predictions=6, outcomes=4)}
+    assert not places_of(desk.home, UNIT)
+    after = figures(desk.home)
+    assert after["counts"] == before["counts"]
+    rebuild(desk.home, accept=True)
+    counts = {**before["counts"], "repeats": 0}
+    assert figures(desk.home)["counts"] == {name: count for name, count in counts.items() if count}
+
+
+def test_outcomes_that_were_missing_or_never_came_go_on_counting(tmp_path: Path) -> None:
+    labels = {"mature_after": "6h", "absent_means": 0, "after": "5h"}
+    desk = Desk.ready(tmp_path / "s", labels=labels)
+    desk.send(asked(8, [0.1] * 4, ["a", "b", "c", "d"], units=[UNIT] * 4), happened(9, ["a"]))
+    desk.send(happened(9, ["b"], None), ticked(14), happened(14.5, ["d"], 1.0), ticked(40))
+    before = figures(desk.home)
+    assert {name: before["counts"][name] for name in ("outcomes", "absent")} == {"outcomes": 2, "absent": 2}
+    erased(desk.home)
+    assert figures(desk.home) == before
+    rebuild(desk.home, accept=True)
+    counts = figures(desk.home)["counts"]
+    assert {name: counts[name] for name in ("outcomes", "absent")} == {"outcomes": 2, "absent": 2}
+
+
+def test_deleted_rows_of_the_state_leave_no_bytes_behind(tmp_path: Path) -> None:
+    """Ids that were noted while they were erased stood in pages that SQLite only marks as free."""
+    desk = Desk.ready(tmp_path / "s")
+    ids = [f"order of ada {number}" for number in range(40)]
+    desk.send(asked(8, [0.1] * 40, ids, units=[UNIT] * 40), happened(9, ids), ticked(40))
+    erased(desk.home)
+    assert not [path for id in ids for path in places_of(desk.home, id)]
+
+
+REJECTED = f"""id,version,y_pred,time,unit
+order-1,1,0.5,2020-01-01T00:00:00Z,bob
+order-2,1,none,2020-01-01T00:00:00Z,{UNIT}
+order-3,1,"a ""quoted"",
+one",2020-01-01T00:00:00Z,bob
+p000000,1,none,2020-01-01T00:00:00Z,
+"""
+
+
+def test_rows_that_an_import_rejected_forget_too(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s", settings={"clock": "receipt"})
+    source, labels = tmp_path / "history.csv", tmp_path / "labels.csv"
+    source.write_text(REJECTED)
+    labels.write_text("kind,number,y_true\norder,1,1\norder,1,none\nbob,7,none\n")
+    desk.send(asked(8, [0.5] * 2, ["bob/7", "p000000"], units=[UNIT] * 2))
+    assert lossloop("import", "predictions", MODEL, str(source), state=desk.home.path).returncode == 0
+    made = ("--id-from", "kind,number")
+    assert lossloop("import", "outcomes", MODEL, str(labels), *made, state=desk.home.path).returncode == 0
+    rejects = sorted(desk.home.path.glob("imports/*/rejects.csv"))
+    assert len(rejects) == 2
+    assert erased(desk.home).rejected == 3
+    assert not places_of(desk.home, UNIT)
+    left = "".join(path.read_text() for path in rejects)
+    assert "p000000" not in left
+    assert "bob,7" not in left
+    assert 'order-3,1,"a ""quoted"",\none"' in left
+    assert left.count("reject_row") == 2
+    assert erased(desk.home).rejected == 0
+    again = lossloop("import", "predictions", MODEL, str(source), state=desk.home.path)
+    assert "0 predictions taken" in again.stdout, "what was done with stays done with"

@@ -128,12 +128,9 @@ def without(entry: Entry, unit: str, everything: list[Entry]) -> Entry:
         )
         if whose == unit
     ]
-    if frame.kind is Kind.OUTCOME:
-        going = pc.is_in(frame.batch.column("id"), value_set=pa.array(ids, pa.string()))
-    elif "unit" in frame.batch.schema.names:
-        going = pc.fill_null(pc.equal(frame.batch.column("unit"), unit), False)
-    else:
-        return entry
+    going = pc.is_in(frame.batch.column("id"), value_set=pa.array(ids, pa.string()))
+    if "unit" in frame.batch.schema.names:
+        going = pc.or_(going, pc.fill_null(pc.equal(frame.batch.column("unit"), unit), False))
     batch = frame.batch.filter(pc.invert(going))
     return Entry(position=entry.position, frame=Frame(kind=frame.kind, time=frame.time, batch=batch))
 
@@ -269,9 +266,31 @@ def test_whom_nobody_knows_is_erased_from_nowhere(log: SegmentLog) -> None:
     assert erase(log.directory / "nothing", UNIT) == {}
 
 
+def test_an_id_of_the_unit_goes_whoever_else_has_it(log: SegmentLog) -> None:
+    """The first row with an id is the one that counts: what came again would stand in its place."""
+    write(
+        log,
+        [
+            [prediction_frame(["a", "b"], unit=[UNIT, "bob"])],
+            [prediction_frame(["a", "b"], unit=["bob", UNIT])],
+        ],
+    )
+    write(log, [[outcome_frame({"a": 1.0, "b": 1.0})], [prediction_frame(["a", "c"], unit=["cid", "cid"])]])
+    assert erase(log.directory, UNIT) == {"m": Held(ids={"a", "b"}, predictions=5, outcomes=2)}
+    assert not left(log, UNIT)
+    assert [len(find(log.directory, id, model="m")) for id in "abc"] == [0, 0, 1]
+
+
 def test_wherever_erasing_is_cut_off_doing_it_again_ends_it(tmp_path: Path) -> None:
     kept = SegmentLog(tmp_path / "kept")
-    write(kept, [facts(0)])
+    write(
+        kept,
+        [
+            [prediction_frame(["id-0-2"], unit=["bob"])],
+            facts(0),
+            [prediction_frame(["id-0-0"], unit=["bob"])],
+        ],
+    )
     seal(kept.directory)
     wanted, step, over = everything(kept), 0, False
     segments = {entry.position.segment for entry in wanted}
@@ -295,7 +314,7 @@ def test_wherever_erasing_is_cut_off_doing_it_again_ends_it(tmp_path: Path) -> N
         assert_same([entry for entry in found if entry.position.segment in segments], expected)
         assert not left(log, UNIT, "id-0-0", "late-0")
         gone = dict(zip(_ids_of_commands(found), told(found), strict=True))
-        assert sum(each.predictions for each in gone.values()) == 3
+        assert sum(each.predictions for each in gone.values()) == 5
         assert sum(each.outcomes for each in gone.values()) == 4
     assert step > 40
 

@@ -190,3 +190,20 @@ def test_times_of_an_arrow_batch_beyond_the_calendar_are_refused() -> None:
     assert [(each.row, each.field) for each in taken.problems] == [(0, "time"), (1, "time"), (2, "time")]
     assert "more than 5 minutes ahead" in str(taken.problems[2])
     assert "cannot be taken" not in " ".join(map(str, taken.problems))
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.float64()), pa.list_(pa.int8(), 1), pa.large_list(pa.float32())]
+)
+@pytest.mark.parametrize("task", [Task.BINARY, Task.REGRESSION, Task.MULTICLASS])
+def test_lists_where_a_number_is_asked_for_are_bad_rows(task: Task, kind: pa.DataType) -> None:
+    """Arrow has no way to cast them, and the server failed at the request."""
+    table = {"id": ["a", "b"], "y_true": pa.array([[1], None], kind)}
+    taken = take_outcomes(
+        of_arrow(pa.RecordBatch.from_pydict(table), OUTCOME_KEYS, OUTCOME_NEEDS), terms(task)
+    )
+    assert [(each.row, each.field) for each in taken.problems] == [(0, "y_true")]
+    if task is not Task.MULTICLASS:
+        table = {"version": [1, 1], "y_pred": pa.array([[1], None], kind)}
+        batch = of_arrow(pa.RecordBatch.from_pydict(table), PREDICTION_KEYS, PREDICTION_NEEDS)
+        assert [each.field for each in take_predictions(batch, terms(task)).problems] == ["y_pred", "y_pred"]

@@ -14,6 +14,7 @@ from lossloop.access.audit import AuditLog
 from lossloop.app.bundles import backups, erase_in_bundle
 from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
+from lossloop.app.importing import forget_rejects
 from lossloop.app.operate import fold_here
 from lossloop.core.errors import InUse, UnknownName
 from lossloop.core.records import Record
@@ -24,6 +25,7 @@ from lossloop.ledger.joined.join import Join
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.stream import Stream
 from lossloop.ledger.joined.units import UNITS
+from lossloop.ledger.sqlite.scrub import scrub
 from lossloop.ledger.sqlite.state import State
 
 Tell = Callable[[int], None]
@@ -50,6 +52,8 @@ class Erasure(Record, frozen=True, omit_defaults=False):
     """Backups of an older format, which go as a whole."""
     not_found: list[str] = []
     """Bundles that were made and are not where they were: erase there, wherever they are now."""
+    rejected: int = 0
+    """Rows that went from what imports had rejected."""
 
 
 @contextmanager
@@ -115,9 +119,11 @@ def erase_unit(home: Home, unit: str, model: str | None = None, *, more: Sequenc
         # What is to go is noted first: once the log has it no more, nothing else tells which rows it was.
         _note(state, held(log, unit, models))
         gone = _counts(erase(log, unit, models, summarise=Summariser(state, keys)))
+        rejected = forget_rejects(home, unit, state.all(ERASING, list[str]), model)
         forget(state, keys, unit)
     finally:
         state.close()
+    scrub(home.state_file)
     places = _bundles(home, more)
     cleared = [str(place) for place in places if place.exists() and erase_in_bundle(place, unit, models)]
     older = sorted(home.path.glob(OLDER))
@@ -128,6 +134,7 @@ def erase_unit(home: Home, unit: str, model: str | None = None, *, more: Sequenc
         backups=cleared,
         removed=[path.name for path in older],
         not_found=[str(place) for place in places if not place.exists()],
+        rejected=rejected,
     )
     audit = AuditLog(home.path)
     audit.append("erase", {"unit": audit.keyed(unit), "model": model, **msgspec.to_builtins(done)})

@@ -14,8 +14,10 @@ import pyarrow as pa
 from lossloop.app.books import Books
 from lossloop.app.judging import Lens
 from lossloop.app.showing import Shown, digests, merge_shown
+from lossloop.core.clock import Micros
 from lossloop.core.records import Record
 from lossloop.ledger.files.removing import Gone
+from lossloop.ledger.joined.columns import NEVER, Int64
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
 from lossloop.ledger.joined.table import Table, history_of
@@ -29,7 +31,10 @@ class Summary(Record, frozen=True):
     """How many rows the segment gave the model, while all were there."""
     predictions: int
     outcomes: int
-    shown: tuple[Shown, ...]
+    """How many of them have, or had, an outcome, also one that is known to be missing."""
+    absent: int = 0
+    """How many of them have the outcome that none came."""
+    shown: tuple[Shown, ...] = ()
 
 
 class Summariser:
@@ -59,12 +64,14 @@ class Summariser:
         # An id that was sent twice counts where it came first.
         rows = rows[rows >= 0]
         rows = rows[places.are_in(segment, rows, len(table))]
-        shown = tuple(digests(self._books.lens(model), table, rows))
+        lens = self._books.lens(model)
+        labelled, absent = _labels(table, rows, lens.policy.labels.after if name == model else None)
         return Summary(
             rows=places.rows_in(segment, len(table)),
             predictions=len(rows),
-            outcomes=sum(each.losses.count for each in shown),
-            shown=shown,
+            outcomes=labelled - absent,
+            absent=absent,
+            shown=tuple(digests(lens, table, rows)),
         )
 
     def _table(self, name: str) -> Table:
@@ -73,11 +80,19 @@ class Summariser:
         return self._tables[name]
 
 
+def _labels(table: Table, rows: Int64, after: Micros | None) -> tuple[int, int]:
+    """How many rows have an outcome, and of how many it is that none came within `after`, to the moment."""
+    since, at = table.values("labelled_at", rows), table.values("at", rows)
+    absent = np.zeros(len(rows), np.bool_) if after is None else since == at + after
+    return int(np.count_nonzero(since != NEVER)), int(np.count_nonzero(absent))
+
+
 def _together(parts: list[Summary]) -> Summary:
     return Summary(
         rows=sum(part.rows for part in parts),
         predictions=sum(part.predictions for part in parts),
         outcomes=sum(part.outcomes for part in parts),
+        absent=sum(part.absent for part in parts),
         shown=tuple(each for part in parts for each in part.shown),
     )
 
@@ -96,6 +111,8 @@ def remember(books: Books, lens: Lens, gone: Gone, *, rows: int) -> None:
     summary = msgspec.convert(gone.summary, type=Summary, strict=False)
     if rows >= summary.rows:
         return
-    books.add_counts(gone.model, predictions=summary.predictions, outcomes=summary.outcomes)
+    books.add_counts(
+        gone.model, predictions=summary.predictions, outcomes=summary.outcomes, absent=summary.absent
+    )
     for shown in summary.shown:
         merge_shown(books.documents, gone.model, lens, shown)

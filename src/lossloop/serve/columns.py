@@ -70,6 +70,8 @@ _ROLES = pa.array([str(role) for role in Role])
 def numbers(column: Column, *, truths: bool = False) -> Checked:
     """Numbers of any size, NaN and infinite ones too; nulls fit, and so do true and false where `truths`."""
     if isinstance(column, pa.Array):
+        if pa.types.is_list(column.type):  # one number is asked for
+            return Checked(pa.nulls(len(column), pa.float64()), ~filled(column))
         whole = truths or not pa.types.is_boolean(column.type)
         return Checked(column.cast(pa.float64()), all_of(len(column)) if whole else ~filled(column))
     kinds = {type(value) for value in column} - {_NONE}

@@ -63,6 +63,8 @@ def _agreed(found: Erasure) -> bool:
 
 def _words(done: Erasure) -> str:
     words = f"Erased:\n{_listed(done)}\nThe audit log has an entry."
+    if done.rejected:
+        words += f"\n{done.rejected:,} rows that an import had rejected named it, and went."
     for path in done.not_found:
         words += f"\n{path} was made from this ledger and is not there: erase in it with --backup PATH."
     return words

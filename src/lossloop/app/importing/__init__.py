@@ -1,6 +1,7 @@
 """History in: predictions and outcomes from files, queries and watched folders."""
 
 from lossloop.app.importing.checking import Bad
+from lossloop.app.importing.forgetting import forget_rejects
 from lossloop.app.importing.importer import Importer, Job, Report, Stopped
 from lossloop.app.importing.mapping import Naming, combined, read_file, read_flags
 from lossloop.app.importing.progress import Progress, all_progress, recent
@@ -22,6 +23,7 @@ __all__ = [
     "address",
     "all_progress",
     "combined",
+    "forget_rejects",
     "matching",
     "open_file",
     "read_file",

@@ -35,8 +35,10 @@ class Held:
 
 Erased = dict[str, Held]
 """By model."""
-_Keep = dict[str, dict[int, Mask]]
-"""Which rows stay, by segment and table; tables that keep all are left out."""
+_NAMED, _MINE = range(2)
+"""Turns: rows that have an id of the unit go before those that have the unit, for these tell the ids."""
+_Keep = dict[tuple[int, str], dict[int, Mask]]
+"""Which rows stay of those that are left, by turn and segment, and by table; who keeps all is left out."""
 
 
 def held(
@@ -68,8 +70,9 @@ def erase(
 ) -> Erased:
     """Remove a unit's rows from a log that nobody writes to; a fact for each segment says how many went.
 
-    Outcomes go whose id is that of one of the unit's predictions. Bytes that were damaged go too: nobody can
-    tell whose they are. Doing it again goes on where it was cut off.
+    An id that stands at one prediction of the unit is the unit's: all predictions with that id go, for they
+    counted as one, and all its outcomes. Bytes that were damaged go too: nobody can tell whose they are.
+    Doing it again goes on where it was cut off.
 
     Returns:
         What went; clear the derived state of these ids.
@@ -84,21 +87,14 @@ def erase(
         writer = SegmentLog(log).writer()
         try:
             remover = Remover(log, writer, clock, summarise)
-            # Outcomes first: whose they are is known by the predictions that are still there.
-            for kind in ("outcome", "prediction"):
-                found = [_without(remover, manifest, keep, kind) for manifest in found]
+            for turn in (_NAMED, _MINE):
+                found = [
+                    remover.remove(each, keep.get((turn, each.segment), {}), why=ERASED, forget_damage=True)
+                    for each in found
+                ]
         finally:
             writer.close()
     return gone
-
-
-def _without(remover: Remover, manifest: Manifest, keep: _Keep, kind: str) -> Manifest:
-    masks = {
-        number: mask
-        for number, mask in keep.get(manifest.segment, {}).items()
-        if manifest.tables[number].kind == kind
-    }
-    return remover.remove(manifest, masks, why=ERASED, forget_damage=True)
 
 
 def _sealed(log: Path, tell: Tell) -> list[Manifest]:
@@ -120,10 +116,12 @@ def _survey(
     keep: _Keep = {}
     for manifest in found:
         for number in _tables(manifest, "prediction", models):
-            _take_predictions(log, manifest, number, unit, gone, keep)
+            _take_ids(log, manifest, number, unit, gone)
     for manifest in found:
+        for number in _tables(manifest, "prediction", gone):
+            gone[manifest.tables[number].model].predictions += _take(log, manifest, number, unit, gone, keep)
         for number in _tables(manifest, "outcome", gone):
-            _take_outcomes(log, manifest, number, gone, keep)
+            gone[manifest.tables[number].model].outcomes += _take(log, manifest, number, unit, gone, keep)
     return gone, keep
 
 
@@ -135,28 +133,30 @@ def _tables(manifest: Manifest, kind: str, models: Collection[str] | None) -> li
     ]
 
 
-def _take_predictions(
-    log: Path, manifest: Manifest, number: int, unit: str, gone: Erased, keep: _Keep
-) -> None:
+def _take_ids(log: Path, manifest: Manifest, number: int, unit: str, gone: Erased) -> None:
+    """Note the ids of a unit's predictions."""
     rows = columns(log, manifest, number, ["id", "unit"])
     going = _equal(rows.column("unit"), pa.array([unit]))
     if going.any():
-        kept = gone.setdefault(manifest.tables[number].model, Held())
         ids = rows.column("id").filter(pa.array(going)).cast(pa.string())
-        kept.ids.update(ids.drop_null().to_pylist())
-        kept.predictions += int(going.sum())
-        keep.setdefault(manifest.segment, {})[number] = ~going
+        gone.setdefault(manifest.tables[number].model, Held()).ids.update(ids.drop_null().to_pylist())
 
 
-def _take_outcomes(log: Path, manifest: Manifest, number: int, gone: Erased, keep: _Keep) -> None:
-    model = manifest.tables[number].model
-    ids = pa.array(sorted(gone[model].ids), pa.string())
-    if not len(ids) or not _may_have(log, manifest, ids):
-        return
-    going = _equal(columns(log, manifest, number, ["id"]).column("id"), ids)
-    if going.any():
-        gone[model].outcomes += int(going.sum())
-        keep.setdefault(manifest.segment, {})[number] = ~going
+def _take(log: Path, manifest: Manifest, number: int, unit: str, gone: Erased, keep: _Keep) -> int:
+    """Note which rows of a table stay, in each turn; return how many go."""
+    table = manifest.tables[number]
+    ids = pa.array(sorted(gone[table.model].ids), pa.string())
+    mine = named = np.zeros(table.rows, np.bool_)
+    if len(ids) and _may_have(log, manifest, ids):
+        named = _equal(columns(log, manifest, number, ["id"]).column("id"), ids)
+    if table.kind == "prediction":
+        mine = _equal(columns(log, manifest, number, ["unit"]).column("unit"), pa.array([unit]))
+    named = named & ~mine
+    if named.any():
+        keep.setdefault((_NAMED, manifest.segment), {})[number] = ~named
+    if mine.any():
+        keep.setdefault((_MINE, manifest.segment), {})[number] = ~mine[~named]
+    return int(np.count_nonzero(named | mine))
 
 
 def _may_have(log: Path, manifest: Manifest, ids: pa.Array) -> bool:
