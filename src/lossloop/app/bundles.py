@@ -5,24 +5,33 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from lossloop import __version__
-from lossloop.app.home import Home
-from lossloop.core.clock import Clock, SystemClock, format_time
+from lossloop.app.home import STORE, Home, database_at
+from lossloop.app.moving import Unreadable, leaving, settle_in, weight
+from lossloop.core.clock import Clock, Micros, SystemClock, format_time
 from lossloop.core.errors import InputError, StateError
+from lossloop.core.ids import digest
 from lossloop.core.records import Record
 from lossloop.ledger.files import bundle, durable, manifests
-from lossloop.ledger.files.bundle import Contents, Source
-from lossloop.ledger.files.cutting import cut, whole
+from lossloop.ledger.files.bundle import Contents, Part, Source
+from lossloop.ledger.files.cutting import Piece, cut, whole
 from lossloop.ledger.files.erasing import Erased, erase, held
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.intake import Taken
+from lossloop.ledger.postgres.session import reach
+from lossloop.ledger.sqlite.state import FORMAT
 
 Tell = Callable[[int], None]
 
-_PLAIN = ("settings.yaml", "audit.log")
+_AUDIT = ("audit.log",)
+_PLAIN = ("settings.yaml", *_AUDIT)
 _ARTIFACT = re.compile(r"[0-9a-f]{64}")
 _MADE = "backups.json"
 _EXPECTED = re.compile(r"(log|artifacts)/.+|format|settings\.yaml|audit\.log")
@@ -36,45 +45,119 @@ class Backup(Record, frozen=True):
 
 
 def export(
-    home: Home, target: Path, *, clock: Clock | None = None, tell: Tell = lambda done: None
+    home: Home,
+    target: Path,
+    *,
+    clock: Clock | None = None,
+    skip_damaged: bool = False,
+    tell: Tell = lambda done: None,
 ) -> Contents:
     """Write what a ledger holds now into a bundle, while it is in use.
+
+    Args:
+        home: A directory; its ledger lies there or in a database.
+        target: A new file whose name ends in .tar.zst, or a new directory.
+        clock: Tells which moment it is, where the ledger lies in files.
+        skip_damaged: Leave out frames in a database whose checksum does not hold, and say how many. What is
+            damaged in files goes along as it is.
+        tell: Told of progress, in bytes.
 
     Raises:
         InputError: There is something at the target.
         InUse: Another process seals, prunes, erases or exports.
+        StateError: A frame in a database is damaged.
         StorageFull: There is no room for it.
     """
     target = target.absolute()
-    moment = (clock or SystemClock()).now()
-    log = home.check().segments.directory
-    with durable.maintained(manifests.sealed_directory(log)):
-        pieces = [*cut(log, moment), *map(whole, _others(home))]
-        sources = [
-            Source(name=piece.path.relative_to(home.path).as_posix(), path=piece.path, bytes=piece.bytes)
-            for piece in pieces
-        ]
-        about = {"lossloop": __version__, "until": format_time(moment)}
-        contents = bundle.pack(target, sources, about, tell)
-    _list(home, Backup(path=str(target), made=about["until"]))
+    database = home.check().database
+    if database is None:
+        contents = _export_files(home, target, clock or SystemClock(), tell)
+    else:
+        contents = _export_database(home, database, target, skip_damaged, tell)
+    _list(home, Backup(path=str(target), made=contents.about["until"]))
     return contents
+
+
+def _export_files(home: Home, target: Path, clock: Clock, tell: Tell) -> Contents:
+    moment = clock.now()
+    log = home.segments.directory
+    with durable.maintained(manifests.sealed_directory(log)):
+        plain = _present(home, _PLAIN)
+        pieces = [*cut(log, moment), *map(whole, [*plain, *_others(home)])]
+        return bundle.pack(target, [_source(home, piece) for piece in pieces], _about(moment), tell)
+
+
+def _export_database(
+    home: Home, database: Database, target: Path, skip_damaged: bool, tell: Tell
+) -> Contents:
+    unreadable = Unreadable(see=f"lossloop ledger verify --state {home.path}", skip=skip_damaged)
+    others = [_source(home, whole(path)) for path in [*_present(home, _AUDIT), *_others(home)]]
+    with leaving(home, database, target.parent, unreadable) as facts:
+        about = _about(facts.until)
+
+        def files() -> Iterator[Part]:
+            yield from facts.files
+            yield from others
+            if unreadable.count:
+                about["damaged"] = unreadable.count
+
+        return bundle.pack(target, files(), about, tell)
+
+
+def _about(until: Micros) -> dict[str, Any]:
+    return {"lossloop": __version__, "until": format_time(until)}
 
 
 def size(home: Home) -> int:
     """Bytes that an export reads, about."""
-    places = (home.segments.directory, home.artifacts.directory)
-    return sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+    database = home.database
+    places = [home.artifacts.directory, *([home.segments.directory] if database is None else [])]
+    files = sum(path.stat().st_size for place in places for path in place.rglob("*") if path.is_file())
+    return files if database is None else files + weight(database)
 
 
-def bring_in(source: Path, state: Path, *, tell: Tell = lambda done: None) -> Contents:
+@dataclass(frozen=True, kw_only=True)
+class Brought:
+    """What came of a bundle."""
+
+    contents: Contents
+    database: Database | None = None
+    """Where the facts went; None where they are files."""
+    taken: Taken | None = None
+    """How many went there."""
+    damaged: int = 0
+    """Stretches of the log that could not be read and were left out."""
+
+
+def bring_in(
+    source: Path,
+    state: Path,
+    *,
+    store: str = "",
+    skip_damaged: bool = False,
+    tell: Tell = lambda done: None,
+) -> Brought:
     """Make a state directory of a bundle, with a token of its own; its log is still to be folded.
+
+    With a database, the facts go there before the directory gets its name, and are not there or all there:
+    whatever happens in between, the same again goes on.
+
+    Args:
+        source: A file or a directory.
+        state: The directory to make.
+        store: Where log and derived state are to lie: ``postgresql://...``, ``env:NAME``, or files (empty).
+            The variable LOSSLOOP_STORE goes before it.
+        skip_damaged: Leave out what cannot be read, on the way into a database.
+        tell: Told of progress, in bytes; those that go into a database count again.
 
     Raises:
         InputError: There is no such bundle, or the directory holds something.
-        StateError: The bundle is damaged, cut off, or something else.
+        StateError: The bundle is damaged, cut off, or something else; or the database holds other facts.
     """
     if state.exists() and (not state.is_dir() or any(state.iterdir())):
         raise InputError(f"{state} holds other things; choose an empty place with --state", field="state")
+    if (database := database_at(os.environ.get(STORE) or store)) is not None:
+        reach(database)
     draft = state.absolute().with_name(state.absolute().name + durable.DRAFT)
     shutil.rmtree(draft, ignore_errors=True)
     try:
@@ -84,12 +167,37 @@ def bring_in(source: Path, state: Path, *, tell: Tell = lambda done: None) -> Co
             raise StateError(f"{source} is no ledger" + (f": it holds {strange[0]}" if strange else ""))
         draft.chmod(0o700)
         (draft / "log").mkdir(mode=0o700, exist_ok=True)
-        Home(path=draft).tokens.make()
+        home = Home(path=draft)
+        home.set_store(store)
+        brought = Brought(contents=contents)
+        if database is not None:
+            brought = _into(database, home, source, contents, skip_damaged, tell)
+        home.tokens.make()
         with durable.explained(state):
             durable.publish(draft, state.absolute())
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return contents
+    return brought
+
+
+def _into(
+    database: Database, home: Home, source: Path, contents: Contents, skip_damaged: bool, tell: Tell
+) -> Brought:
+    """Bring the facts of an unpacked bundle into a database."""
+    if home.format() != FORMAT:
+        raise StateError(
+            f"{source} has format {home.format()}, a database takes {FORMAT}; import it into files, run "
+            "lossloop ledger migrate with a release that can, and export that"
+        )
+    facts = sorted((name, item.digest) for name, item in contents.files.items() if name.startswith("log/"))
+    see = f"lossloop ledger import {source} --state DIRECTORY, and lossloop ledger verify --state DIRECTORY"
+    unreadable = Unreadable(see=see, skip=skip_damaged)
+    taken = settle_in(
+        database, home.path / "log", home.written(), unreadable=unreadable, tell=tell,
+        origin=digest(*(part for fact in facts for part in fact)),
+    )  # fmt: skip
+    shutil.rmtree(home.path / "log")
+    return Brought(contents=contents, database=database, taken=taken, damaged=unreadable.count)
 
 
 def unpacked_size(source: Path) -> int:
@@ -144,13 +252,18 @@ def _below(directory: Path) -> list[Source]:
     ]
 
 
+def _source(home: Home, piece: Piece) -> Source:
+    return Source(name=piece.path.relative_to(home.path).as_posix(), path=piece.path, bytes=piece.bytes)
+
+
+def _present(home: Home, names: Sequence[str]) -> list[Path]:
+    return [home.path / name for name in names if (home.path / name).is_file()]
+
+
 def _others(home: Home) -> list[Path]:
-    """What is beside the log: artifacts were there before the log named them."""
-    found = [home.path / name for name in _PLAIN if (home.path / name).is_file()]
-    if home.artifacts.directory.is_dir():
-        stored = sorted(home.artifacts.directory.iterdir())
-        found += [path for path in stored if _ARTIFACT.fullmatch(path.name)]
-    return [*found, home.path / "format"]
+    """Artifacts, which were there before the log named them, and the format."""
+    stored = sorted(home.artifacts.directory.iterdir()) if home.artifacts.directory.is_dir() else []
+    return [*(path for path in stored if _ARTIFACT.fullmatch(path.name)), home.path / "format"]
 
 
 def _list(home: Home, made: Backup) -> None:
@@ -158,4 +271,14 @@ def _list(home: Home, made: Backup) -> None:
     durable.write(home.path / _MADE, msgspec.json.format(msgspec.json.encode([*known, made])))
 
 
-__all__ = ["Backup", "Contents", "backups", "bring_in", "erase_in_bundle", "export", "size", "unpacked_size"]
+__all__ = [
+    "Backup",
+    "Brought",
+    "Contents",
+    "backups",
+    "bring_in",
+    "erase_in_bundle",
+    "export",
+    "size",
+    "unpacked_size",
+]

@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,7 @@ from lossloop.act.settings import Settings, read_settings
 from lossloop.core.clock import Micros
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger.base import Log
+from lossloop.ledger.files import durable
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.database import Database
@@ -60,12 +62,7 @@ class Home:
     @cached_property
     def database(self) -> Database | None:
         """The database that holds log and derived state; None where they are files here."""
-        address = os.environ.get(STORE) or self._written().store
-        if address.startswith("env:"):
-            address = os.environ.get(address.removeprefix("env:"), "")
-            if not address:
-                raise StateError(f"settings.yaml takes the store from a variable that is not set: {STORE}")
-        return Database(url=address) if address else None
+        return database_at(os.environ.get(STORE) or self.written().store)
 
     @property
     def log(self) -> Log:
@@ -88,7 +85,7 @@ class Home:
         with contextlib.suppress(StateError):  # a damaged state, or none: all of the log is looked at
             state = State(self.state_file, read_only=True)
             after = dict(state.offsets())
-            if self._written().clock == "receipt":
+            if self.written().clock == "receipt":
                 newest = state.get("clock", "now", int) or 0
             state.close()
         reader = SegmentLog(self.path / "log").reader()
@@ -120,11 +117,20 @@ class Home:
 
     def settings(self) -> Settings:
         """What the admin allows; the salt is the database's where there is one, so that machines agree."""
-        written = self._written()
+        written = self.written()
         return written if self.database is None else msgspec.structs.replace(written, salt=self._salt)
 
-    def _written(self) -> Settings:
+    def written(self) -> Settings:
+        """The settings as they stand in the directory."""
         return read_settings(self.path / "settings.yaml")
+
+    def set_store(self, store: str) -> None:
+        """Let the settings name another store; a file that says so already stays as it is."""
+        written = self.written()
+        if written.store != store:
+            text = settings_text(msgspec.structs.replace(written, store=store))
+            durable.write(self.path / "settings.yaml", text.encode())
+            self.__dict__.pop("database", None)
 
     @cached_property
     def _salt(self) -> str:
@@ -182,6 +188,21 @@ class Home:
         fresh.replace(self.path / "format")
 
 
+def database_at(address: str) -> Database | None:
+    """The database that an address means: ``postgresql://...``, or ``env:NAME``; None for none.
+
+    Raises:
+        InputError: It cannot be read.
+        StateError: The variable is not set.
+    """
+    if address.startswith("env:"):
+        name = address.removeprefix("env:")
+        address = os.environ.get(name, "")
+        if not address:
+            raise StateError(f"the store's address is taken from a variable that is not set: {name}")
+    return Database(url=address) if address else None
+
+
 def init(path: Path, settings: Settings | None = None) -> Home:
     """Make a state directory with a token of its own.
 
@@ -198,7 +219,9 @@ def init(path: Path, settings: Settings | None = None) -> Home:
         words = f"cannot make {path} ({error.strerror}); choose another place with --state"
         raise StateError(words) from None
     home = Home(path=path)
-    (path / "settings.yaml").write_text(_settings_text(settings or Settings()))
+    settings = settings or Settings()
+    salt = settings.salt or secrets.token_hex(8)
+    (path / "settings.yaml").write_text(settings_text(msgspec.structs.replace(settings, salt=salt)))
     home.tokens.make()
     if home.database is None:
         State(home.state_file).close()
@@ -209,20 +232,29 @@ def init(path: Path, settings: Settings | None = None) -> Home:
     return home
 
 
-def _settings_text(settings: Settings) -> str:
-    salt = settings.salt or secrets.token_hex(8)
+def settings_text(settings: Settings) -> str:
+    """Settings as a file that says all of them."""
     lines = [
         "# What a policy may name. Only an admin edits this file; restart `lossloop up` after a change.",
         f"clock: {settings.clock}",
-        f'store: "{settings.store}"  # postgresql://..., or env:NAME; empty: files in this directory',
-        f'salt: "{salt}"',
+        f"store: {_quoted(settings.store)}  # postgresql://..., or env:NAME; empty: files in this directory",
+        f"salt: {_quoted(settings.salt)}",
         "retrain:"
         if settings.retrain
         else "retrain: {}  # such as  {flights:train: mypackage.module:function}",
-        *(f'  "{name}": "{target}"' for name, target in settings.retrain.items()),
+        *_lines(settings.retrain),
         "notify:" if settings.notify else "notify: {}",
-        *(f'  "{name}": "{address}"' for name, address in settings.notify.items()),
+        *_lines(settings.notify),
         "label_folders:" if settings.label_folders else "label_folders: {}",
-        *(f'  "{model}": "{path}"' for model, path in settings.label_folders.items()),
+        *_lines(settings.label_folders),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _lines(named: Mapping[str, str]) -> list[str]:
+    return [f"  {_quoted(name)}: {_quoted(value)}" for name, value in named.items()]
+
+
+def _quoted(text: str) -> str:
+    """A text as JSON, which YAML reads."""
+    return msgspec.json.encode(text).decode()

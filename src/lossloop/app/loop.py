@@ -77,11 +77,7 @@ class Loop:
         In a replay that is the frame's first event: every earlier fact has been taken by then, so what is
         judged has all the outcomes that had come by its judging age.
         """
-        moment = frame.time
-        if self._replays:
-            timed = frame.kind in (Kind.PREDICTION, Kind.OUTCOME, Kind.TICK) and frame.batch.num_rows
-            moment = int(micros(frame.batch.column("time")).min()) if timed else 0
-        now = max(self.books.now(), moment)
+        now = max(self.books.now(), moment_of(frame, replays=self._replays))
         if now != self.books.now():
             self.books.documents.put("clock", "now", now)
         return now
@@ -217,3 +213,11 @@ class Loop:
     def _pass(self, model: str, **reached: int) -> None:
         cursor: Cursor = msgspec.structs.replace(self.books.cursor(model), **reached)
         self.books.documents.put("cursor", model, cursor)
+
+
+def moment_of(frame: Frame, *, replays: bool) -> Micros:
+    """To when a frame moves time: to its receipt, or in a replay to its first event; 0 where it has none."""
+    if not replays:
+        return frame.time
+    timed = frame.kind in (Kind.PREDICTION, Kind.OUTCOME, Kind.TICK) and frame.batch.num_rows
+    return int(micros(frame.batch.column("time")).min()) if timed else 0

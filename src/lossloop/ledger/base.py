@@ -95,6 +95,14 @@ class LogReader(Protocol):
         ...
 
 
+def entries_of(reader: LogReader) -> Iterator[Entry]:
+    """All that a log holds, in its order, some megabytes at a time; ends where the log ends just then."""
+    after: dict[str, int] = {}
+    while entries := list(reader.read(after)):
+        after |= {entry.position.segment: entry.position.offset for entry in entries}
+        yield from entries
+
+
 class Log(Protocol):
     """A log that can be opened for writing, by several processes, and for reading."""
 

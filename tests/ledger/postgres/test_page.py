@@ -17,6 +17,8 @@ from tests.ledger.postgres.server import Server
 PAGE = ROOT / "docs" / "how-to" / "postgresql.md"
 WRITTEN = "postgresql://{user}@db.example.com/lossloop"
 USERS = ("lossloop", "lossloop_owner")
+TEAM = "postgresql://lossloop@db.example.com/team"
+"""Where a ledger moves to."""
 
 
 class Database(Reader):
@@ -30,6 +32,7 @@ class Database(Reader):
             text = text.replace(f"init --store {WRITTEN.format(user=user)}", f"init --store '{address}'")
             text = text.replace(f"other --store {WRITTEN.format(user=user)}", f"other --store '{address}'")
             text = text.replace(WRITTEN.format(user=user), address)
+        text = text.replace(TEAM, f"'{self.server.url('team', user='lossloop')}'")
         return super().here(text)
 
 
@@ -40,6 +43,7 @@ def prepared(server: Server) -> Server:
         for user in USERS:
             connection.execute(f"CREATE ROLE {user} LOGIN")
         connection.execute("CREATE DATABASE lossloop OWNER lossloop_owner ENCODING 'UTF8'")
+        connection.execute("CREATE DATABASE team OWNER lossloop ENCODING 'UTF8'")
     return server
 
 

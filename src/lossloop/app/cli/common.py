@@ -16,6 +16,8 @@ DEFAULT_STATE = Path("lossloop-state")
 
 StatePath = Annotated[Path, Parameter(name="--state", env_var="LOSSLOOP_STATE")]
 """The state directory."""
+Store = Annotated[str, Parameter(name="--store", env_var="LOSSLOOP_STORE")]
+"""Where log and derived state lie, where that is not in the directory."""
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 """Answer as JSON."""
 

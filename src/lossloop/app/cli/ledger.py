@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,7 +13,7 @@ from cyclopts import Parameter
 from lossloop.access.audit import AuditLog
 from lossloop.app import bundles
 from lossloop.app.cli.bar import byte_bar, count_bar
-from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home, print_json
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, Store, answer, home, print_json
 from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
 from lossloop.app.migrating import migrate as migrated
@@ -29,8 +30,11 @@ from lossloop.ledger.files.retention import Pruned
 from lossloop.ledger.files.retention import prune as pruned
 from lossloop.ledger.files.sealing import seal as sealed
 from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.postgres.database import Database
+from lossloop.ledger.postgres.intake import Taken
 
 SHOWN_IDS = 5
+SkipDamaged = Annotated[bool, Parameter(name="--skip-damaged", negative="")]
 
 
 def seal(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
@@ -183,13 +187,22 @@ def migrate(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
     answer({"backup": None if backup is None else str(backup)}, as_json=json, words=words)
 
 
-def export(target: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+def export(
+    target: Path,
+    /,
+    *,
+    skip_damaged: SkipDamaged = False,
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
     """Write the whole ledger into FILE.tar.zst or a directory, also while it is in use.
 
     Parameters
     ----------
     target
         A new file whose name ends in .tar.zst, or a new directory.
+    skip_damaged
+        Leave out frames in a database that are damaged, and say how many.
     state
         The state directory.
     json
@@ -197,29 +210,57 @@ def export(target: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = Fa
     """
     place = Home(path=state).check()
     with byte_bar("exporting", bundles.size(place), quiet=json) as tell:
-        contents = bundles.export(place, target, tell=tell)
+        contents = bundles.export(place, target, skip_damaged=skip_damaged, tell=tell)
     told = {"target": str(target), **contents.about, **_amount(contents)}
     words = f"Wrote {target}: {told['files']:,} files, {format_size(told['bytes'])}, up to {told['until']}."
-    answer(told, as_json=json, words=words)
+    answer(told, as_json=json, words=words + _left_out(told.get("damaged", 0)))
 
 
-def bring_in(source: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+def bring_in(
+    source: Path,
+    /,
+    *,
+    store: Store = "",
+    skip_damaged: SkipDamaged = False,
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
     """Make a state directory of what `ledger export` wrote, and fold its log.
 
     Parameters
     ----------
     source
         The file or directory.
+    store
+        A database that is to hold log and derived state: postgresql://..., or env:NAME of a variable that
+        says so. A ledger that is not there yet is made; one that is there has to be empty.
+    skip_damaged
+        Leave out what is damaged on the way into a database, and say how much.
     state
         The state directory to make; empty, or not there yet.
     json
         Answer as JSON.
     """
-    with byte_bar("importing", bundles.unpacked_size(source), quiet=json) as tell:
-        contents = bundles.bring_in(source, state, tell=tell)
+    total = bundles.unpacked_size(source) * (2 if store else 1)
+    with byte_bar("importing", total, quiet=json) as tell:
+        brought = bundles.bring_in(source, state, store=store, skip_damaged=skip_damaged, tell=tell)
     fold_here(Home(path=state).check())
-    told = {"state": str(state), **contents.about, **_amount(contents)}
-    answer(told, as_json=json, words=f"Made {state} of {told['files']:,} files, up to {told['until']}.")
+    told = {"state": str(state), **brought.contents.about, **_amount(brought.contents)}
+    words = f"Made {state} of {told['files']:,} files, up to {told['until']}."
+    if brought.database is not None and brought.taken is not None:
+        told["store"] = {"place": str(brought.database), **asdict(brought.taken), "damaged": brought.damaged}
+        words += f"\n{_moved(brought.taken, brought.database)}{_left_out(brought.damaged)}"
+    answer(told, as_json=json, words=words)
+
+
+def _moved(taken: Taken, database: Database) -> str:
+    if taken.known:
+        return f"Its facts were in {database} already."
+    return f"{taken.frames:,} frames with {taken.rows:,} rows went into {database}."
+
+
+def _left_out(damaged: int) -> str:
+    return f"\nLeft out, for damage: {damaged:,} stretches of the log." if damaged else ""
 
 
 def _offsets(place: Home) -> Offsets | None:

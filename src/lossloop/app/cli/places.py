@@ -6,17 +6,13 @@ import os
 import signal
 import threading
 from pathlib import Path
-from typing import Annotated
 
-from cyclopts import Parameter
 from rich.console import Console
 
 from lossloop.act.settings import Settings
 from lossloop.app import home as homes
-from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, Store, answer, home
 from lossloop.app.up import running
-
-Store = Annotated[str, Parameter(name="--store", env_var="LOSSLOOP_STORE")]
 
 
 def init(state: StatePath = DEFAULT_STATE, /, *, store: Store = "", json: Json = False) -> None:

@@ -10,10 +10,10 @@ import hashlib
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Self
+from typing import IO, Any, Protocol, Self
 
 import msgspec
 import pyarrow as pa
@@ -26,6 +26,7 @@ LIST = "bundle.json"
 FORMAT = 1
 _AT_ONCE = 1 << 20
 Tell = Callable[[int], None]
+Bytes = IO[bytes]
 
 
 class Item(Record, frozen=True):
@@ -44,13 +45,43 @@ class Contents(Record, frozen=True):
     files: dict[str, Item]
 
 
+class Part(Protocol):
+    """Something to pack: so many bytes, under the name that they get in the bundle."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def bytes(self) -> int: ...
+
+    def open(self) -> Bytes:
+        """The bytes from their beginning; asked once, and closed after."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """The first bytes of a file, under the name that they get in the bundle."""
+    """The first bytes of a file."""
 
     name: str
     path: Path
     bytes: int
+
+    def open(self) -> Bytes:
+        return self.path.open("rb")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Held:
+    """Bytes that have no name yet: in memory, or in a file that is gone once it is closed."""
+
+    name: str
+    file: Bytes
+    bytes: int
+
+    def open(self) -> Bytes:
+        self.file.seek(0)
+        return self.file
 
 
 def is_archive(target: Path) -> bool:
@@ -59,9 +90,15 @@ def is_archive(target: Path) -> bool:
 
 
 def pack(
-    target: Path, sources: Sequence[Source], about: Mapping[str, Any], tell: Tell = lambda done: None
+    target: Path, sources: Iterable[Part], about: Mapping[str, Any], tell: Tell = lambda done: None
 ) -> Contents:
     """Write a bundle; it is there under its name once all of it is on disk.
+
+    Args:
+        target: A new file, or a new or empty directory.
+        sources: What goes in; each is packed before the next one is asked for.
+        about: What is said of the whole; read when all sources are in.
+        tell: Told of progress, in bytes.
 
     Raises:
         InputError: There is something under that name.
@@ -125,8 +162,8 @@ class _Directory:
         durable.make(self._draft)
         return self
 
-    def add(self, source: Source, tell: Tell) -> Item:
-        with source.path.open("rb") as file:
+    def add(self, source: Part, tell: Tell) -> Item:
+        with source.open() as file:
             return _write(self._draft / source.name, _First(file, source.bytes), tell)
 
     def list(self, text: bytes) -> None:
@@ -148,10 +185,10 @@ class _Archive:
         self._tar = tarfile.open(fileobj=self._stream, mode="w|", format=tarfile.PAX_FORMAT)
         return self
 
-    def add(self, source: Source, tell: Tell) -> Item:
+    def add(self, source: Part, tell: Tell) -> Item:
         entry = tarfile.TarInfo(source.name)
         entry.size, entry.mode = source.bytes, 0o600
-        with source.path.open("rb") as file:
+        with source.open() as file:
             first = _First(file, source.bytes, tell)
             self._tar.addfile(entry, first)
         return first.item()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from lossloop.core.clock import Micros
 from lossloop.ledger.files import manifests
+from lossloop.ledger.files.explain import TORN, explain_tail
 from lossloop.ledger.files.opened import SUFFIX, OpenSegment
 from lossloop.ledger.frames import HEADER_SIZE, header_of, seed_of
 
@@ -42,6 +44,26 @@ def cut(log: Path, until: Micros) -> list[Piece]:
     return [*pieces, whole(note)] if note.exists() else pieces
 
 
+def damaged_tails(log: Path, reached: Mapping[str, int]) -> Iterator[tuple[str, int, int]]:
+    """Segments, and the range of each, that end in what was a frame once and that no reader can pass.
+
+    Args:
+        log: The directory of segments.
+        reached: How far each was read.
+    """
+    for path in sorted(log.glob(f"*{SUFFIX}")):
+        segment = OpenSegment(log, path.name)
+        start, end = reached.get(path.name, 0), segment.size()
+        tail = segment.raw(start, end)
+        segment.close()
+        if tail and explain_tail(path.name, tail, start, seed_of(path.name)).what != TORN:
+            yield path.name, start, end
+    for manifest in manifests.manifests(log):
+        for each in manifest.damaged:
+            if each.start >= manifest.end and not each.torn:
+                yield manifest.segment, each.start, each.end
+
+
 def whole(path: Path) -> Piece:
     """All of a file that does not change."""
     return Piece(path=path, bytes=path.stat().st_size)
@@ -54,10 +76,11 @@ def _length(log: Path, name: str, until: Micros) -> int:
         size, seed, reached = segment.size(), seed_of(name), 0
         while reached < size:
             header = header_of(segment.raw(reached, reached + HEADER_SIZE), seed)
-            if header is None:  # damage goes along, as far as whole frames follow it
+            if header is None:  # damage goes along; what a crash cut off was never acknowledged
                 entries = segment.entries(reached, 1)
                 if not entries:
-                    break
+                    tail = explain_tail(name, segment.raw(reached, size), reached, seed)
+                    return reached if tail.what == TORN else size
                 reached = entries[0].position.offset
             elif header.time > until or reached + header.size > size:
                 break

@@ -82,7 +82,7 @@ class SegmentWriter:
         self._begin()
 
     def _begin(self) -> None:
-        self.segment = _name_after(self.segment)
+        self.segment = name_after(self.segment)
         self._seed = seed_of(self.segment)
         self._fd = -1
         self._end = 0
@@ -301,7 +301,7 @@ def _trim(found: dict[str, list[Entry]], cut: dict[str, Key], before: Key) -> No
             cut.pop(name, None)
 
 
-def _name_after(before: str) -> str:
+def name_after(before: str) -> str:
     """A name for a segment that sorts behind another, also where the clock was set back."""
     name = new_id() + SUFFIX
     if name > before:

@@ -32,13 +32,18 @@ def model_in(frame: Frame) -> str | None:
         return (frame.batch.schema.metadata or {}).get(b"model", b"").decode() or None
     if frame.kind is not Kind.COMMAND:
         return None
+    if "body" not in frame.batch.schema.names:
+        return None
     models = {_model_of_command(body) for body in frame.batch.column("body").to_pylist()}
     return models.pop() if len(models) == 1 else None
 
 
-def _model_of_command(body: str) -> str | None:
+def _model_of_command(body: Any) -> str | None:
     """Named outright, or by the key of an effect (``model/number``), or by the text of a policy."""
-    said = msgspec.json.decode(body)
+    try:
+        said = msgspec.json.decode(body) if isinstance(body, str) else None
+    except msgspec.DecodeError:
+        return None
     if not isinstance(said, dict):
         return None
     if isinstance(said.get("model"), str):

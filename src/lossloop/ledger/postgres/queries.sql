@@ -65,6 +65,36 @@ SELECT frames.segment, number, kind, "time", "rows", crc, payload
 FROM unnest(%(segment)b::text[], %(low)b::bigint[], %(high)b::bigint[]) AS wanted (segment, low, high)
 JOIN frames ON frames.segment = wanted.segment AND number BETWEEN wanted.low AND wanted.high;
 
+-- A whole ledger, out and in.
+
+-- name: moment
+SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint;
+
+-- name: weight
+-- Bytes of all facts, about.
+SELECT coalesce(sum(octet_length(payload)), 0)::bigint FROM frames;
+
+-- name: hold_back
+-- Until this transaction ends nobody else appends; everybody may read.
+LOCK TABLE segments IN EXCLUSIVE MODE;
+
+-- name: holds_anything
+SELECT EXISTS (SELECT FROM segments) OR EXISTS (SELECT FROM frames) OR EXISTS (SELECT FROM offsets)
+    OR EXISTS (SELECT FROM documents) OR EXISTS (SELECT FROM chunks);
+
+-- name: give_salt
+UPDATE meta SET salt = %(salt)s;
+
+-- name: may_give_salt
+SELECT has_table_privilege('meta', 'UPDATE');
+
+-- name: take_in
+COPY frames (segment, number, kind, "time", "rows", crc, model, payload) FROM STDIN (FORMAT BINARY);
+
+-- name: took_in
+INSERT INTO segments (segment, partition, frames)
+SELECT * FROM unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[]);
+
 -- Derived state, as one partition's applier reads it.
 
 -- name: document_of

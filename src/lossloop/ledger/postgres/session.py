@@ -173,6 +173,11 @@ def bare(database: Database, work: Callable[[psycopg.Connection], T]) -> T:
         session.close()
 
 
+def reach(database: Database) -> None:
+    """Raise StateError where a database does not answer, or takes no connection."""
+    bare(database, lambda connection: None)
+
+
 class _Bare(Session):
     def _prepare(self, connection: psycopg.Connection) -> None:
         """Nothing is expected."""

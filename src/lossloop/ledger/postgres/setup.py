@@ -21,7 +21,7 @@ _STEPS: tuple[str, ...] = (TABLES,)
 """What leads from each format to the next, from none on."""
 
 
-def init_store(database: Database, *, partitions: int | None = None) -> None:
+def init_store(database: Database, *, partitions: int | None = None, salt: str | None = None) -> None:
     """Make the schema and its tables, or bring older ones to this release's format; the same again is fine.
 
     The user needs the right to create a schema in the database, or to own the schema. Afterwards it is
@@ -31,6 +31,8 @@ def init_store(database: Database, *, partitions: int | None = None) -> None:
         database: Where.
         partitions: Among how many appliers the work can be shared, 8 by default. That cannot be changed
             later, since it says where a model's facts are.
+        salt: What units are assigned by and ids are hashed with, of a ledger that is made now; a random one
+            by default.
 
     Raises:
         NewerFormat: A newer release made the ledger that is there.
@@ -38,7 +40,7 @@ def init_store(database: Database, *, partitions: int | None = None) -> None:
     """
     if partitions is not None and not 1 <= partitions <= MOST_PARTITIONS:
         raise InputError(f"a ledger has 1 to {MOST_PARTITIONS} partitions, not {partitions}")
-    bare(database, lambda connection: _init(connection, database, partitions))
+    bare(database, lambda connection: _init(connection, database, partitions, salt))
 
 
 def grant(database: Database, role: str, part: Part) -> None:
@@ -59,7 +61,9 @@ def grant(database: Database, role: str, part: Part) -> None:
     bare(database, work)
 
 
-def _init(connection: psycopg.Connection, database: Database, partitions: int | None) -> None:
+def _init(
+    connection: psycopg.Connection, database: Database, partitions: int | None, salt: str | None
+) -> None:
     with connection.transaction():
         # Two that do this at the same time do it one after the other.
         connection.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", [f"lossloop:{database.schema}"])
@@ -75,6 +79,8 @@ def _init(connection: psycopg.Connection, database: Database, partitions: int | 
             connection.execute(
                 "INSERT INTO partitions (partition) SELECT generate_series(0, %s - 1)", [count]
             )
+            if salt is not None:
+                connection.execute(QUERIES["give_salt"], {"salt": salt})
         elif found < FORMAT:
             connection.execute("UPDATE meta SET format = %s", [FORMAT])
         (row,) = connection.execute(QUERIES["meta"]).fetchall()
