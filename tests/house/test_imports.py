@@ -53,6 +53,11 @@ def test_importing_lossloop_loads_no_optional_library_and_no_server() -> None:
     assert not loaded_by("lossloop") & (optional_modules() | HEAVY)
 
 
+def test_a_command_starts_without_pandas() -> None:
+    """PyArrow imports it for its first array: a third of a second, for commands that have no use for it."""
+    assert "pandas" not in loaded_by("lossloop.app.cli.program")
+
+
 @pytest.mark.parametrize("folder", [name for name in FOLDERS if name not in AT_THE_EDGE])
 def test_no_folder_of_the_core_loads_an_optional_library(folder: str) -> None:
     assert not loaded_by(f"lossloop.{folder}") & optional_modules()

@@ -60,11 +60,12 @@ def _plain_texts(values: list[Any]) -> tuple[pa.Array, Mask]:
 def roles(column: Column) -> Checked:
     """Roles; null is the champion."""
     found = texts(column)
-    fit = np.asarray(pc.is_in(found.values, value_set=_ROLES).to_numpy(zero_copy_only=False))
+    fit = np.asarray(pc.is_in(found.values, value_set=pa.array(_ROLES)).to_numpy(zero_copy_only=False))
     return Checked(found.values.fill_null(str(Role.CHAMPION)), found.fit & (fit | ~filled(found.values)))
 
 
-_ROLES = pa.array([str(role) for role in Role])
+# No array: PyArrow imports pandas, where that is installed, to make its first one.
+_ROLES = [str(role) for role in Role]
 
 
 def numbers(column: Column, *, truths: bool = False) -> Checked:

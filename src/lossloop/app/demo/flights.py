@@ -45,7 +45,7 @@ FEATURES = (
 )
 """What is known at the scheduled departure. Its local time is written HHMM, as in the source: 1745."""
 
-_WEEKDAYS = pa.array(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"])
+_WEEKDAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _NO_ZONE = dict.fromkeys(("BQN", "PSE", "SJU", "STT"), "America/Puerto_Rico")
 """Airports that the source's list leaves out."""
 
@@ -125,7 +125,7 @@ def _with_instants(table: pa.Table, zones: dict[str, str]) -> pa.Table:
     scheduled = pa.array(scheduled_arrivals(table, time, zones))
     arrival = pc.add(scheduled, pc.multiply(table["arr_delay"], MINUTE))
     late = pc.greater(table["arr_delay"], LATE_AFTER).cast(pa.int64())
-    weekday = _WEEKDAYS.take(pa.array((days + 3) % 7))  # 1 January 1970 was a Thursday
+    weekday = pa.array(_WEEKDAYS).take(pa.array((days + 3) % 7))  # 1 January 1970 was a Thursday
     columns = {"id": _ids(table, days), "time": pa.array(time), "outcome_time": arrival, "late": late}
     for name, values in {**columns, "weekday": weekday}.items():
         table = table.append_column(name, values)
