@@ -33,7 +33,7 @@ from lossloop.ledger.postgres.setup import init_store
 from lossloop.ledger.postgres.turns import Turn
 
 Tell = Callable[[int], None]
-UPKEEP = "upkeep"
+UPKEEP = "maintain"
 """The turn of whoever exports or changes facts of a ledger in a database."""
 
 

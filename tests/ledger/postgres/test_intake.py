@@ -66,7 +66,7 @@ def salt_of(database: Database) -> str:
         session.close()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(FRAMES, max_size=12), st.integers(1, 3), st.sampled_from([1, 1 << 20]))
 def test_any_frames_are_read_in_their_order_by_everyone_and_come_out_again(
     server: Server, frames: list[Frame], partitions: int, roll_at: int
