@@ -15,9 +15,9 @@ UNIT = "Ada Lovelace-ERASE-ME"
 UNITS = [UNIT, "bob", UNIT, None]
 
 
-def storied(place: Path, *, days: int = 2) -> Desk:
+def storied(place: Path, *, days: int = 2, **given: Any) -> Desk:
     """Days with predictions about a person and others, and their outcomes."""
-    desk = Desk.ready(place)
+    desk = Desk.ready(place, **given)
     for day in range(days):
         ids, hour = desk.ids(4), 24 * day + 8
         desk.send(asked(hour, [0.25] * 4, ids, units=UNITS), happened(hour + 1, ids), ticked(24 * day + 31))

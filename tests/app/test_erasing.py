@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from lossloop.access.audit import AuditLog
+from lossloop.app.alone import stopped
 from lossloop.app.bundles import export
-from lossloop.app.erasing import OLDER, Counts, Erasure, erase_unit, stopped, survey
+from lossloop.app.erasing import OLDER, Counts, Erasure, erase_unit, survey
 from lossloop.app.home import Home
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.errors import InUse, UnknownName
@@ -22,8 +23,8 @@ from tests.app.processes import lossloop, started
 
 
 def erased(home: Home, model: str | None = None, *more: Path) -> Erasure:
-    with stopped(home):
-        return erase_unit(home, UNIT, model, more=more)
+    with stopped(home) as alone:
+        return erase_unit(alone, UNIT, model, more=more)
 
 
 @pytest.mark.parametrize("sealed", [False, True])
@@ -33,8 +34,8 @@ def test_nothing_of_a_unit_is_left_and_the_figures_are(tmp_path: Path, sealed: b
         seal(desk.home.segments.directory)
     before = figures(desk.home)
     assert places_of(desk.home, UNIT)
-    with stopped(desk.home):
-        expected = survey(desk.home, UNIT)
+    with stopped(desk.home) as alone:
+        expected = survey(alone, UNIT)
     done = erased(desk.home)
     assert expected.models == done.models == {MODEL: Counts(predictions=4, outcomes=4)}
     assert not places_of(desk.home, UNIT)
@@ -79,8 +80,8 @@ def test_only_the_model_that_is_named_forgets(tmp_path: Path) -> None:
     desk.send(asked(50, [0.5], ["x"], units=[UNIT], model="unknown"))
     assert erased(desk.home, MODEL).models == {MODEL: Counts(predictions=2, outcomes=2)}
     assert places_of(desk.home, UNIT)
-    with pytest.raises(UnknownName, match="unknown model 'nobody'"), stopped(desk.home):
-        survey(desk.home, UNIT, "nobody")
+    with pytest.raises(UnknownName, match="unknown model 'nobody'"), stopped(desk.home) as alone:
+        survey(alone, UNIT, "nobody")
 
 
 def test_backups_that_are_listed_forget_too(tmp_path: Path) -> None:
@@ -100,8 +101,8 @@ def test_a_backup_in_an_older_format_goes_as_a_whole(tmp_path: Path) -> None:
     desk = storied(tmp_path / "s", days=1)
     older = desk.home.path / OLDER.replace("*", "1")
     shutil.copytree(desk.home.path / "log", older / "log")
-    with stopped(desk.home):
-        assert survey(desk.home, UNIT).removed == [older.name]
+    with stopped(desk.home) as alone:
+        assert survey(alone, UNIT).removed == [older.name]
     assert erased(desk.home).removed == [older.name]
     assert not places_of(desk.home, UNIT)
 
@@ -114,8 +115,8 @@ def test_a_running_lossloop_is_not_erased_from(tmp_path: Path) -> None:
         stopped(desk.home),
     ):
         raise AssertionError("two write the state")
-    with stopped(desk.home):
-        assert survey(desk.home, UNIT).models == {}
+    with stopped(desk.home) as alone:
+        assert survey(alone, UNIT).models == {}
 
 
 def test_an_id_that_two_units_sent_goes_as_a_whole_and_is_counted_once(tmp_path: Path) -> None:

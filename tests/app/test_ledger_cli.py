@@ -201,6 +201,7 @@ def test_erasing_for_programs(run: Run, desk: Desk, tmp_path: Path) -> None:
         "backups": [str(tmp_path / "moved")],
         "removed": [],
         "not_found": [str(tmp_path / "b")],
+        "rejected": 0,
     }
     said = run("erase", "--unit", UNIT, "--yes", "--json", "--backup", str(tmp_path / "moved"))
     assert json.loads(said.out) == wanted

@@ -19,7 +19,7 @@ from lossloop.access import TokenBook
 from lossloop.app import bundles
 from lossloop.app.bundles import bring_in, export
 from lossloop.app.home import STORE, Home, init
-from lossloop.app.moving import UPKEEP, with_ticks
+from lossloop.app.moving import with_ticks
 from lossloop.app.operate import fold_here
 from lossloop.core.errors import InputError, InUse, StateError
 from lossloop.ledger import facts
@@ -34,7 +34,7 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import partition_of
 from lossloop.ledger.postgres.intake import Taken
 from lossloop.ledger.postgres.setup import init_store
-from lossloop.ledger.postgres.turns import Turn
+from lossloop.ledger.postgres.turns import UPKEEP, Turn
 from tests.app import keepsakes
 from tests.app.desk import MODEL, asked
 from tests.app.moves import OTHER, append, decided, derived, emptied, figures, pending, storied, two_models

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from lossloop.core.errors import InUse, StateError
 from lossloop.ledger.base import Entry
 from lossloop.ledger.files import durable, manifests, removing
-from lossloop.ledger.files.erasing import Held, erase, held
+from lossloop.ledger.files.erasing import erase, held
 from lossloop.ledger.files.finding import find
 from lossloop.ledger.files.manifests import sealed_directory
-from lossloop.ledger.files.removing import Gone
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import HEADER_SIZE, Frame, Kind
+from lossloop.ledger.removals import Gone, Held
 from tests.ledger.anyframes import assert_same, everything, hard_frame, write
 from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame
 from tests.ledger.sealing_process import at_step

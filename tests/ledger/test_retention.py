@@ -15,12 +15,13 @@ from lossloop.core.errors import InputError, InUse
 from lossloop.ledger.base import Entry
 from lossloop.ledger.files import durable, manifests
 from lossloop.ledger.files.manifests import Removed, sealed_directory
-from lossloop.ledger.files.removing import Gone
-from lossloop.ledger.files.retention import Cut, Holding, Pruned, holdings, plan, prune
+from lossloop.ledger.files.retention import holdings, prune
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.removals import Gone, Pruned
+from lossloop.ledger.retaining import Cut, Holding, plan
 from tests.ledger.anyframes import SEGMENTS, assert_same, everything, write
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
 

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from lossloop.core.errors import NewerFormat
 from lossloop.ledger.files import manifests
-from lossloop.ledger.files.explain import DAMAGE, LOST, MOST_IDS, TORN, explain, explain_tail
+from lossloop.ledger.files.explain import explain, explain_tail
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.files.segments import SegmentLog
-from lossloop.ledger.files.verify import Report, size, verify
+from lossloop.ledger.files.verify import size, verify
+from lossloop.ledger.findings import DAMAGE, LOST, MOST_IDS, TORN, Report
 from lossloop.ledger.frames import HEADER_SIZE, Frame, encode, seed_of
 from tests.ledger.anyframes import write
 from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame

@@ -22,10 +22,11 @@ from lossloop.core.records import Record
 from lossloop.ledger.files import bundle, durable, manifests
 from lossloop.ledger.files.bundle import Contents, Part, Source
 from lossloop.ledger.files.cutting import Piece, cut, whole
-from lossloop.ledger.files.erasing import Erased, erase, held
+from lossloop.ledger.files.erasing import erase, held
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.intake import Taken
 from lossloop.ledger.postgres.session import reach
+from lossloop.ledger.removals import Erased
 from lossloop.ledger.sqlite.state import FORMAT
 
 Tell = Callable[[int], None]

@@ -17,8 +17,8 @@ from lossloop.app.judging import Lens
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
-from lossloop.ledger.files.removing import ERASED, EXPIRED, Gone
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.removals import ERASED, EXPIRED, Gone, Stretches
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
 
 
@@ -94,8 +94,8 @@ class Candidate(Record, frozen=True):
 
 Command = SetPolicy | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
 MakeActing = Callable[[str, Micros], Acting]
-RowsIn = Callable[[str, str], int]
-"""How many rows of a model the state has from a segment."""
+RowsIn = Callable[[str, str, Stretches], int]
+"""How many rows of a model the state has from a segment, or from some frames of it."""
 GONE = (ERASED, EXPIRED)
 """Facts that look like commands: rows were removed from the log."""
 
@@ -148,7 +148,7 @@ def _obey_whole(
 def _remember(gone: Gone, books: Books, rows_in: RowsIn) -> Result:
     """Rows of a segment are gone: they go on counting."""
     if gone.model in books.models():
-        remember(books, books.lens(gone.model), gone, rows=rows_in(gone.model, gone.segment))
+        remember(books, books.lens(gone.model), gone, rows=rows_in(gone.model, gone.segment, gone.frames))
     return Result(ok=True, message=f"{gone.predictions} predictions of {gone.model} are gone")
 
 

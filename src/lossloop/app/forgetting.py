@@ -16,11 +16,11 @@ from lossloop.app.judging import Lens
 from lossloop.app.showing import Shown, digests, merge_shown
 from lossloop.core.clock import Micros
 from lossloop.core.records import Record
-from lossloop.ledger.files.removing import Gone
 from lossloop.ledger.joined.columns import NEVER, Int64
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
 from lossloop.ledger.joined.table import Table, history_of
+from lossloop.ledger.removals import Gone, Stretches
 from lossloop.ledger.store import Store
 
 
@@ -28,7 +28,7 @@ class Summary(Record, frozen=True):
     """What is left of rows that are gone."""
 
     rows: int
-    """How many rows the segment gave the model, while all were there."""
+    """How many rows the segment, or those frames of it, gave the model, while all were there."""
     predictions: int
     outcomes: int
     """How many of them have, or had, an outcome, also one that is known to be missing."""
@@ -51,23 +51,26 @@ class Summariser:
         self._keys = keys
         self._tables: dict[str, Table] = {}
 
-    def __call__(self, model: str, segment: str, ids: pa.Array) -> dict[str, object]:
-        """The summary of a model's predictions from a segment; empty for a model that has no policy."""
+    def __call__(self, model: str, segment: str, frames: Stretches, ids: pa.Array) -> dict[str, object]:
+        """The summary of a model's predictions from a segment, or from some of its frames.
+
+        It is empty for a model that has no policy.
+        """
         if model not in self._books.models():
             return {}
-        found = [self._of(model, name, segment, ids) for name in (model, history_of(model))]
+        found = [self._of(model, name, segment, frames, ids) for name in (model, history_of(model))]
         return dict(msgspec.to_builtins(_together(found)))
 
-    def _of(self, model: str, name: str, segment: str, ids: pa.Array) -> Summary:
+    def _of(self, model: str, name: str, segment: str, frames: Stretches, ids: pa.Array) -> Summary:
         table, places = self._table(name), Places(self._store, name)
         rows = np.unique(table.find(*self._keys.of(ids)))
         # An id that was sent twice counts where it came first.
         rows = rows[rows >= 0]
-        rows = rows[places.are_in(segment, rows, len(table))]
+        rows = rows[places.are_in(segment, rows, len(table), frames)]
         lens = self._books.lens(model)
         labelled, absent = _labels(table, rows, lens.policy.labels.after if name == model else None)
         return Summary(
-            rows=places.rows_in(segment, len(table)),
+            rows=places.rows_in(segment, len(table), frames),
             predictions=len(rows),
             outcomes=labelled - absent,
             absent=absent,
@@ -104,7 +107,7 @@ def remember(books: Books, lens: Lens, gone: Gone, *, rows: int) -> None:
         books: Of the state.
         lens: The policy's view; figures of another loss do not add up, and are left out.
         gone: What the log says.
-        rows: How many rows this state has from that segment.
+        rows: How many rows this state has from that segment, or from those frames of it.
     """
     if not gone.summary:
         return

@@ -8,6 +8,7 @@ from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
 from lossloop.ledger.joined.table import MOST_OPEN, history_of, keep_within
 from lossloop.ledger.joined.units import Units
+from lossloop.ledger.removals import Stretches
 from lossloop.ledger.store import Store
 
 
@@ -38,11 +39,11 @@ class Kept:
             self._places[name] = Places(self._store, name)
         return self._places[name]
 
-    def rows_in(self, model: str, segment: str) -> int:
-        """How many rows of a model came in a segment, its history among them."""
+    def rows_in(self, model: str, segment: str, frames: Stretches = ()) -> int:
+        """How many rows of a model came in a segment, or some of its frames, its history among them."""
         join = self.join(model)
         return sum(
-            self.places(name).rows_in(segment, len(table))
+            self.places(name).rows_in(segment, len(table), frames)
             for name, table in ((model, join.table), (history_of(model), join.history))
         )
 

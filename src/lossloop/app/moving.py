@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from lossloop.act.settings import Settings
 from lossloop.app.home import Home, settings_text
 from lossloop.app.loop import moment_of as moment_of_frame
 from lossloop.core.clock import Micros
-from lossloop.core.errors import InUse, StateError
+from lossloop.core.errors import StateError
 from lossloop.ledger.base import Entry, entries_of
 from lossloop.ledger.facts import tick
 from lossloop.ledger.files import manifests
@@ -30,11 +30,9 @@ from lossloop.ledger.postgres.intake import Taken, take_in
 from lossloop.ledger.postgres.moment import MomentReader, moment_of, weight_of
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.setup import init_store
-from lossloop.ledger.postgres.turns import Turn
+from lossloop.ledger.postgres.turns import maintained
 
 Tell = Callable[[int], None]
-UPKEEP = "maintain"
-"""The turn of whoever exports or changes facts of a ledger in a database."""
 
 
 @dataclass(kw_only=True)
@@ -100,16 +98,10 @@ def leaving(home: Home, database: Database, near: Path, unreadable: Unreadable) 
     Raises:
         InUse: Another process prunes, erases or exports.
     """
-    turn, session = Turn(database, UPKEEP), Session(database)
-    try:
-        if not turn.mine():
-            raise InUse(f"another process prunes, erases or exports {database}; try again later")
+    with maintained(database), closing(Session(database)) as session:
         moment = moment_of(session)
         reader = MomentReader(session, moment)
         yield Leaving(until=moment.time, files=_files(home, near, unreadable.frames(entries_of(reader))))
-    finally:
-        session.close()
-        turn.close()
 
 
 def weight(database: Database) -> int:

@@ -77,7 +77,7 @@ class Applier:
 
     def _apply(self, entry: Entry, offsets: dict[str, int]) -> list[tuple[str, str]]:
         where = entry.position
-        start = offsets.get(where.segment, 0)
+        start = offsets.get(where.segment, 0) if entry.start is None else entry.start
         offsets[where.segment] = where.offset
         if isinstance(entry.frame, Damage):
             self._store.put(DAMAGE, f"{where.segment}:{where.offset}", entry.frame.end - entry.frame.start)

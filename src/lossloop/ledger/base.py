@@ -32,6 +32,8 @@ class Entry:
 
     position: Position
     frame: Frame | Damage
+    start: int | None = None
+    """The offset that it begins behind; None where that is the end of the one before it."""
 
 
 def merged(segments: Mapping[str, Sequence[Entry]], cut: AbstractSet[str]) -> list[Entry]:

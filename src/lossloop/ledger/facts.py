@@ -20,6 +20,7 @@ from lossloop.core.clock import Micros
 from lossloop.core.records import Role
 from lossloop.ledger.frames import Frame, Kind
 
+OF_A_MODEL = frozenset({Kind.PREDICTION, Kind.OUTCOME})
 TIME = pa.timestamp("us", tz="UTC")
 VECTORS = pa.list_(pa.float64())
 
@@ -109,6 +110,21 @@ def micros(column: pa.Array) -> np.ndarray[Any, np.dtype[np.int64]]:
 def model_of(batch: pa.RecordBatch) -> str:
     """Whose facts a batch holds."""
     return str((batch.schema.metadata or {})[b"model"].decode())
+
+
+def model_in(frame: Frame) -> str:
+    """Whose predictions or outcomes a frame holds; empty where it does not say so."""
+    named = (frame.batch.schema.metadata or {}).get(b"model", b"")
+    return str(named.decode(errors="replace")) if frame.kind in OF_A_MODEL else ""
+
+
+def ids_of(frame: Frame) -> pa.Array | None:
+    """The ids of a frame's rows, null where a row has none; None where its kind or its columns have none."""
+    place = frame.batch.schema.get_field_index("id")
+    if frame.kind not in OF_A_MODEL or place < 0:
+        return None
+    ids = frame.batch.column(place)
+    return ids if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) else None
 
 
 def is_history(batch: pa.RecordBatch) -> bool:

@@ -131,7 +131,7 @@ def ledger(server: Server) -> Database:
     partition.writer().put("kind", "key", 1)
     partition.close()
     with psycopg.connect(server.url(), autocommit=True) as connection:
-        for part in ("server", "applier", "reader"):
+        for part in ("server", "applier", "reader", "keeper"):
             run(connection, f"CREATE ROLE ll_{part} LOGIN")
     return database
 
@@ -187,7 +187,11 @@ DERIVED = ("documents", "offsets", "chunks", "partitions", "meta")
 FORBIDDEN = [
     *((part, f"DELETE FROM {table}") for part in ("server", "applier", "reader") for table in FACTS),
     *((part, "UPDATE frames SET payload = ''") for part in ("server", "applier", "reader")),
-    *((part, f"DELETE FROM {table}") for part in ("server", "reader") for table in DERIVED),
+    *((part, f"DELETE FROM {table}") for part in ("server", "reader", "keeper") for table in DERIVED),
+    ("keeper", "DELETE FROM segments"),
+    ("keeper", "TRUNCATE frames"),
+    ("keeper", "UPDATE partitions SET token = 0"),
+    ("keeper", "UPDATE documents SET body = '{}'"),
     ("server", "UPDATE documents SET body = '{}'"),
     ("server", "UPDATE partitions SET token = 0"),
     ("applier", "UPDATE meta SET partitions = 1"),
@@ -209,7 +213,9 @@ def test_no_part_may_do_more_than_it_needs(
 
 
 def test_a_part_and_a_role_must_be_there(ledger: Database) -> None:
-    with pytest.raises(InputError, match=r"no part is called 'boss'; there are: applier, reader, server"):
+    with pytest.raises(
+        InputError, match=r"no part is called 'boss'; there are: applier, keeper, reader, server"
+    ):
         grant(ledger, "ll_server", "boss")  # type: ignore[arg-type]
     with pytest.raises(StateError, match=r'role "nobody; DROP TABLE x" does not exist'):
         grant(ledger, "nobody; DROP TABLE x", "reader")

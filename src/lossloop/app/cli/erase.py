@@ -9,12 +9,12 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
+from lossloop.app.alone import stopped
 from lossloop.app.cli.bar import byte_bar
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer
-from lossloop.app.erasing import Erasure, erase_unit, stopped, survey
+from lossloop.app.erasing import Erasure, erase_unit, survey
 from lossloop.app.home import Home
 from lossloop.core.errors import InputError
-from lossloop.ledger.files import verify
 
 
 def erase(
@@ -46,13 +46,13 @@ def erase(
     if not yes and (json or not sys.stdin.isatty()):
         raise InputError("nobody is here to be asked; give --yes to erase without a question", field="yes")
     place = Home(path=state).check()
-    with stopped(place):
-        with byte_bar("reading", verify.size(place.segments.directory), quiet=json) as tell:
-            found = survey(place, unit, model, more=backup, tell=tell)
+    with stopped(place) as alone:
+        with byte_bar("reading", alone.size(), quiet=json) as tell:
+            found = survey(alone, unit, model, more=backup, tell=tell)
         if not yes and not _agreed(found):
             print("Nothing was erased.")
             return
-        done = erase_unit(place, unit, model, more=backup)
+        done = erase_unit(alone, unit, model, more=backup)
     answer(msgspec.to_builtins(done), as_json=json, words=_words(done))
 
 

@@ -12,10 +12,12 @@ from cyclopts import Parameter
 
 from lossloop.access.audit import AuditLog
 from lossloop.app import bundles
+from lossloop.app import checking as verifying
+from lossloop.app.checking import offsets_of
 from lossloop.app.cli.bar import byte_bar, count_bar
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, Store, answer, home, print_json
-from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
+from lossloop.app.keeping import prune as pruned
 from lossloop.app.migrating import migrate as migrated
 from lossloop.app.operate import fold_here
 from lossloop.app.rebuilding import Rebuilt
@@ -23,15 +25,11 @@ from lossloop.app.rebuilding import rebuild as rebuilt
 from lossloop.core.clock import SystemClock, format_time, parse_duration
 from lossloop.core.errors import StateError
 from lossloop.core.sizes import format_size, parse_size
-from lossloop.ledger.base import Offsets
-from lossloop.ledger.files import verify as verifying
-from lossloop.ledger.files.explain import TORN, Finding
-from lossloop.ledger.files.retention import Pruned
-from lossloop.ledger.files.retention import prune as pruned
 from lossloop.ledger.files.sealing import seal as sealed
-from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.findings import TORN, Finding
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.intake import Taken
+from lossloop.ledger.removals import Pruned
 
 SHOWN_IDS = 5
 SkipDamaged = Annotated[bool, Parameter(name="--skip-damaged", negative="")]
@@ -51,7 +49,7 @@ def seal(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
     log = place.segments.directory
     before = sum(path.stat().st_size for path in log.glob("*.seg") if path.is_file())
     with byte_bar("sealing", before, quiet=json) as tell:
-        made = sealed(log, _offsets(place), tell=tell)
+        made = sealed(log, offsets_of(place), tell=tell)
     segments = [
         {
             "segment": manifest.segment,
@@ -78,16 +76,15 @@ def verify(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
         Answer as JSON.
     """
     place = Home(path=state).check()
-    log = place.segments.directory
-    with byte_bar("verifying", verifying.size(log), quiet=json) as tell:
-        report = verifying.verify(log, _offsets(place), tell=tell)
+    with byte_bar("verifying", verifying.size(place), quiet=json) as tell:
+        report = verifying.verify(place, tell=tell)
     audit = _audit(place)
     sound = report.sound and not audit
     if json:
         print_json({"sound": sound, "audit": audit or None, **msgspec.to_builtins(report)})
     else:
         for finding in report.findings:
-            print(_line(finding))
+            print(_line(finding, "bytes" if place.database is None else "frames"))
         if audit:
             print(f"the audit log: {audit}")
         for stray in report.strays:
@@ -130,14 +127,7 @@ def prune(
     cutoff = None if older_than is None else SystemClock().now() - parse_duration(older_than)
     size = None if larger_than is None else parse_size(larger_than)
     place = home(state)
-    store = place.state()
-    try:
-        gone = pruned(
-            place.segments.directory, model, cutoff=cutoff, larger_than=size, dry_run=dry_run,
-            summarise=Summariser(store, Keys(place.settings().secret)),
-        )  # fmt: skip
-    finally:
-        store.close()
+    gone = pruned(place, model, cutoff=cutoff, larger_than=size, dry_run=dry_run)
     plain = msgspec.to_builtins(gone)
     times = {name: None if plain[name] is None else format_time(plain[name]) for name in ("first", "last")}
     answer({**plain, **times, "dry_run": dry_run}, as_json=json, words=_pruned(gone, dry_run=dry_run))
@@ -263,17 +253,6 @@ def _left_out(damaged: int) -> str:
     return f"\nLeft out, for damage: {damaged:,} stretches of the log." if damaged else ""
 
 
-def _offsets(place: Home) -> Offsets | None:
-    """How far the log was folded; None where nobody knows."""
-    if not place.is_folded():
-        return None
-    state = place.state()
-    try:
-        return dict(state.offsets())
-    finally:
-        state.close()
-
-
 def _audit(place: Home) -> str:
     try:
         AuditLog(place.path).entries()
@@ -286,8 +265,8 @@ def _amount(contents: bundles.Contents) -> dict[str, Any]:
     return {"files": len(contents.files), "bytes": sum(item.bytes for item in contents.files.values())}
 
 
-def _line(finding: Finding) -> str:
-    where = f" bytes {finding.start:,} to {finding.end:,}" if finding.end else ""
+def _line(finding: Finding, unit: str) -> str:
+    where = f" {unit} {finding.start:,} to {finding.end:,}" if finding.end else ""
     return f"{finding.segment}{where}: {finding.problem}{_touched(finding)}"
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from lossloop.core.clock import Micros
 from lossloop.ledger.files import manifests
-from lossloop.ledger.files.explain import TORN, explain_tail
+from lossloop.ledger.files.explain import explain_tail
 from lossloop.ledger.files.opened import SUFFIX, OpenSegment
+from lossloop.ledger.findings import TORN
 from lossloop.ledger.frames import HEADER_SIZE, header_of, seed_of
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lossloop.core.clock import Clock
 from lossloop.core.errors import InUse
@@ -16,25 +14,13 @@ from lossloop.ledger.files import durable, manifests, sidecar
 from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.files.opened import SUFFIX
 from lossloop.ledger.files.reading import columns
-from lossloop.ledger.files.removing import ERASED, Remover, Summarise
-from lossloop.ledger.files.rewriting import Mask
-from lossloop.ledger.files.sealing import Tell, finished, sealed_ones
+from lossloop.ledger.files.removing import Remover
+from lossloop.ledger.files.sealing import finished, sealed_ones
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.files.sweeping import sweep
+from lossloop.ledger.findings import Tell
+from lossloop.ledger.removals import ERASED, Erased, Held, Mask, Summarise, is_one_of
 
-
-@dataclass(kw_only=True)
-class Held:
-    """What a log holds of a unit in one model."""
-
-    ids: set[str] = field(default_factory=set)
-    """Of its predictions: derived state is cleared of these."""
-    predictions: int = 0
-    outcomes: int = 0
-
-
-Erased = dict[str, Held]
-"""By model."""
 _NAMED, _MINE = range(2)
 """Turns: rows that have an id of the unit go before those that have the unit, for these tell the ids."""
 _Keep = dict[tuple[int, str], dict[int, Mask]]
@@ -136,7 +122,7 @@ def _tables(manifest: Manifest, kind: str, models: Collection[str] | None) -> li
 def _take_ids(log: Path, manifest: Manifest, number: int, unit: str, gone: Erased) -> None:
     """Note the ids of a unit's predictions."""
     rows = columns(log, manifest, number, ["id", "unit"])
-    going = _equal(rows.column("unit"), pa.array([unit]))
+    going = is_one_of(rows.column("unit"), pa.array([unit]))
     if going.any():
         ids = rows.column("id").filter(pa.array(going)).cast(pa.string())
         gone.setdefault(manifest.tables[number].model, Held()).ids.update(ids.drop_null().to_pylist())
@@ -148,9 +134,9 @@ def _take(log: Path, manifest: Manifest, number: int, unit: str, gone: Erased, k
     ids = pa.array(sorted(gone[table.model].ids), pa.string())
     mine = named = np.zeros(table.rows, np.bool_)
     if len(ids) and _may_have(log, manifest, ids):
-        named = _equal(columns(log, manifest, number, ["id"]).column("id"), ids)
+        named = is_one_of(columns(log, manifest, number, ["id"]).column("id"), ids)
     if table.kind == "prediction":
-        mine = _equal(columns(log, manifest, number, ["unit"]).column("unit"), pa.array([unit]))
+        mine = is_one_of(columns(log, manifest, number, ["unit"]).column("unit"), pa.array([unit]))
     named = named & ~mine
     if named.any():
         keep.setdefault((_NAMED, manifest.segment), {})[number] = ~named
@@ -165,8 +151,3 @@ def _may_have(log: Path, manifest: Manifest, ids: pa.Array) -> bool:
     return bool(path) and bool(
         len(sidecar.find(manifests.sealed_directory(log) / path, sidecar.hashes_of(ids)))
     )
-
-
-def _equal(column: pa.ChunkedArray, wanted: pa.Array) -> Mask:
-    found = pc.is_in(column.cast(pa.string()), value_set=wanted)
-    return np.asarray(found.to_numpy(), dtype=np.bool_)

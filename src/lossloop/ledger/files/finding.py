@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossloop.ledger.base import Entry
+from lossloop.ledger.facts import ids_of, model_in
 from lossloop.ledger.files import manifests, sidecar
 from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.files.opened import SUFFIX, OpenSegment
 from lossloop.ledger.files.sealed import SealedSegment
 from lossloop.ledger.files.sealing import entries_of
-from lossloop.ledger.files.sealwriter import model_in
 from lossloop.ledger.frames import Frame, Kind
 
 
@@ -77,7 +77,7 @@ def _in(entry: Entry, id: str, model: str, kind: Kind) -> Iterator[Found]:
     frame = entry.frame
     if not isinstance(frame, Frame) or frame.kind is not kind or model_in(frame) != model:
         return
-    ids = sidecar.ids_of(frame)
+    ids = ids_of(frame)
     rows = [] if ids is None else pc.indices_nonzero(pc.equal(ids, id)).to_pylist()
     for row in rows:
         yield Found(segment=entry.position.segment, offset=entry.position.offset, row=row, frame=frame)

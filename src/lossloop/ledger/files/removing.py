@@ -6,14 +6,13 @@ appended after it has: a crash in between loses neither, and its id lets it coun
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.records import Record
@@ -22,30 +21,9 @@ from lossloop.ledger.facts import command
 from lossloop.ledger.files import durable, manifests
 from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.files.reading import columns
-from lossloop.ledger.files.rewriting import Mask, drop_old, rewritten
+from lossloop.ledger.files.rewriting import drop_old, rewritten
 from lossloop.ledger.files.sealed import SealedSegment
-
-ERASED, EXPIRED = "erased", "expired"
-
-
-class Gone(Record, frozen=True):
-    """The body of a fact named ``erased`` or ``expired``: rows of a model that a segment has no more."""
-
-    model: str
-    segment: str
-    predictions: int = 0
-    outcomes: int = 0
-    versions: dict[str, int] = {}
-    """How many of the predictions were of each version."""
-    first: int = 0
-    last: int = 0
-    """Receipt times of the first and the last of these rows, in microseconds."""
-    summary: dict[str, Any] = {}
-    """What is still shown of these rows once nothing else is left of them; whoever removes them knows."""
-
-
-Summarise = Callable[[str, str, pa.Array], dict[str, Any]]
-"""Makes the summary of predictions about to go: of a model, from a segment, by their ids."""
+from lossloop.ledger.removals import Gone, Mask, Summarise, count_versions
 
 
 class Note(Record, frozen=True):
@@ -106,7 +84,7 @@ class Remover:
             if (manifest.tables[number].model, manifest.tables[number].kind) == (gone.model, "prediction")
         ]
         chunks = [chunk.cast(pa.string()) for each in ids for chunk in each.chunks]
-        summary = self._summarise(gone.model, gone.segment, pa.concat_arrays(chunks))
+        summary = self._summarise(gone.model, gone.segment, (), pa.concat_arrays(chunks))
         return msgspec.structs.replace(gone, summary=summary)
 
     def _resume(self) -> None:
@@ -149,7 +127,8 @@ def _counted(log: Path, manifest: Manifest, keep: Mapping[int, Mask]) -> list[Go
             gone[f"{table.kind}s"] += len(times)
         gone["times"] += [int(times.min()), int(times.max())]
         if table.kind == "prediction":
-            _add_versions(gone["versions"], columns(log, manifest, number, ["version"]), mask)
+            versions = columns(log, manifest, number, ["version"]).column("version")
+            count_versions(gone["versions"], versions.filter(pa.array(~mask)))
     return [
         Gone(
             model=model, segment=manifest.segment, predictions=gone["predictions"],
@@ -158,9 +137,3 @@ def _counted(log: Path, manifest: Manifest, keep: Mapping[int, Mask]) -> list[Go
         )
         for model, gone in sorted(found.items())
     ]  # fmt: skip
-
-
-def _add_versions(counts: dict[str, int], rows: pa.Table, mask: Mask) -> None:
-    for each in pc.value_counts(rows.column("version").filter(pa.array(~mask))).to_pylist():
-        name = str(each["values"])
-        counts[name] = counts.get(name, 0) + each["counts"]

@@ -1,45 +1,24 @@
-"""Retention: which rows of a model are too old or too many, and their removal."""
+"""Retention: rows of a model that are too old or too many are removed from sealed segments."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from lossloop.core.clock import Clock, Micros
-from lossloop.core.errors import InputError
 from lossloop.ledger.files import durable, manifests
 from lossloop.ledger.files.manifests import Manifest
-from lossloop.ledger.files.removing import EXPIRED, Remover, Summarise
-from lossloop.ledger.files.rewriting import Mask
+from lossloop.ledger.files.removing import Remover
 from lossloop.ledger.files.sealed import SealedSegment
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.files.sweeping import sweep
+from lossloop.ledger.removals import EXPIRED, Mask, Pruned, Summarise, check_limits
+from lossloop.ledger.retaining import Cut, Holding, oldest_first, plan
 
 _KINDS = ("prediction", "outcome")
 _NEVER = np.iinfo(np.int64).max
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holding:
-    """What a sealed segment holds of a model."""
-
-    segment: str
-    rows: int
-    bytes: int
-    first: Micros
-    last: Micros
-    """Receipt times of its first and its last row."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cut:
-    """What goes of a segment: rows of the model received before a moment, or all of them (None)."""
-
-    segment: str
-    before: Micros | None = None
 
 
 def holdings(found: Iterable[Manifest], model: str) -> list[Holding]:
@@ -59,45 +38,7 @@ def holdings(found: Iterable[Manifest], model: str) -> list[Holding]:
                     last=max(table.last for table in tables),
                 )
             )
-    return sorted(held, key=lambda holding: (holding.last, holding.segment))
-
-
-def plan(
-    held: Sequence[Holding], *, cutoff: Micros | None = None, larger_than: int | None = None
-) -> list[Cut]:
-    """What would go, oldest first.
-
-    Args:
-        held: What there is of one model, oldest first.
-        cutoff: Rows received before this go.
-        larger_than: Where what is left has more bytes than this, the oldest segments' rows go, all of them.
-    """
-    cuts: dict[str, Cut] = {}
-    for holding in held:
-        if cutoff is not None and holding.first < cutoff:
-            whole = holding.last < cutoff
-            cuts[holding.segment] = Cut(segment=holding.segment, before=None if whole else cutoff)
-    left = [each for each in held if each.segment not in cuts or cuts[each.segment].before is not None]
-    room = float("inf") if larger_than is None else larger_than
-    for holding in reversed(left):
-        room -= holding.bytes
-        if room < 0:
-            cuts[holding.segment] = Cut(segment=holding.segment)
-    return [cuts[holding.segment] for holding in held if holding.segment in cuts]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pruned:
-    """What went, or would go, of a model."""
-
-    model: str
-    predictions: int = 0
-    outcomes: int = 0
-    segments: int = 0
-    bytes: int = 0
-    """Of the files, before less after; of rows that would go, their share of the bytes."""
-    first: Micros | None = None
-    last: Micros | None = None
+    return oldest_first(held)
 
 
 def prune(
@@ -118,8 +59,7 @@ def prune(
         InputError: Neither an age nor a size.
         InUse: Another process seals, prunes, erases or exports.
     """
-    if cutoff is None and larger_than is None:
-        raise InputError("nothing says what is too old or too much; give --older-than or --larger-than")
+    check_limits(cutoff, larger_than)
     with durable.maintained(manifests.sealed_directory(log)), durable.explained(log):
         found = {manifest.segment: manifest for manifest in manifests.manifests(log)}
         cuts = plan(holdings(found.values(), model), cutoff=cutoff, larger_than=larger_than)

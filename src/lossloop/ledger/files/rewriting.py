@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,9 +19,7 @@ from lossloop.ledger.files.manifests import Blob, Manifest, Piece, Removed, Tabl
 from lossloop.ledger.files.sealed import SealedSegment
 from lossloop.ledger.files.sealwriter import draft_of, placed, write_ids, write_index
 from lossloop.ledger.frames import batch_of, payload_of
-
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
-"""Which of the rows of a table stay. Shape (rows of the table,)."""
+from lossloop.ledger.removals import Mask, filtered
 
 
 def rewritten(
@@ -136,14 +133,6 @@ def _payloads(rows: pa.Table, mask: Mask) -> tuple[pa.Table, int]:
     for payload in rows.column(PAYLOAD):
         batch = batch_of(payload.as_buffer())
         part = pa.array(mask[done : done + batch.num_rows])
-        payloads.append(payload_of(_filtered(batch, part)))
+        payloads.append(payload_of(filtered(batch, part)))
         done += batch.num_rows
     return rows.set_column(0, PAYLOAD, pa.array(payloads, pa.binary())), done
-
-
-def _filtered(batch: pa.RecordBatch, mask: pa.Array) -> pa.RecordBatch:
-    try:
-        return batch.filter(mask)
-    except pa.ArrowNotImplementedError:  # Arrow can slice what it cannot filter
-        kept = [batch.slice(row, 1) for row, stays in enumerate(mask.to_pylist()) if stays]
-        return pa.concat_batches(kept) if kept else batch.slice(0, 0)

@@ -7,7 +7,7 @@ then is the segment deleted. A crash at any point leaves the one or the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -16,19 +16,18 @@ import pyarrow as pa
 from lossloop.core.errors import StateError
 from lossloop.ledger.base import Entry, Offsets
 from lossloop.ledger.files import durable, manifests
-from lossloop.ledger.files.explain import TORN, explain_tail
+from lossloop.ledger.files.explain import explain_tail
 from lossloop.ledger.files.manifests import Blob, Manifest, Range
 from lossloop.ledger.files.opened import READ_AT_ONCE, SUFFIX, OpenSegment
 from lossloop.ledger.files.sameness import same_batches
 from lossloop.ledger.files.sealed import SealedSegment
 from lossloop.ledger.files.sealwriter import SealWriter, Unfit, key_of
 from lossloop.ledger.files.sweeping import sweep
+from lossloop.ledger.findings import TORN, Tell
 from lossloop.ledger.frames import Damage, Frame, seed_of
 
 _AT_ONCE = 4096
 """Frames that are compared at once."""
-Tell = Callable[[int], None]
-"""Told how many bytes were done since it was last told."""
 
 
 def seal(log: Path, offsets: Offsets | None = None, *, tell: Tell = lambda done: None) -> list[Manifest]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lossloop.core.clock import Micros
 from lossloop.core.errors import StateError
+from lossloop.ledger.facts import OF_A_MODEL, model_in
 from lossloop.ledger.files import durable, frameindex, frametable, manifests, sidecar
 from lossloop.ledger.files.frameindex import DAMAGED, NOWHERE
 from lossloop.ledger.files.frametable import BYTES, ROWS, Placed, TableWriter
@@ -17,7 +18,6 @@ from lossloop.ledger.frames import Frame, Kind
 
 MOST_TABLES = 256
 """A segment with more schemas than this keeps the frames of the others as they were."""
-OF_A_MODEL = frozenset({Kind.PREDICTION, Kind.OUTCOME})
 NO_MODEL = "__HIVE_DEFAULT_PARTITION__"
 """What a directory is called whose rows name no model; DuckDB and Polars read null."""
 
@@ -34,12 +34,6 @@ def key_of(schema: pa.Schema) -> bytes:
     """A schema, metadata included, as bytes that can be compared."""
     raw: bytes = schema.serialize().to_pybytes()
     return raw
-
-
-def model_in(frame: Frame) -> str:
-    """Whose rows a frame holds; empty where it does not say so."""
-    named = (frame.batch.schema.metadata or {}).get(b"model", b"")
-    return str(named.decode(errors="replace")) if frame.kind in OF_A_MODEL else ""
 
 
 class SealWriter:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.facts import ids_of
+from lossloop.ledger.frames import Frame
 from lossloop.ledger.joined.keys import Int64, Keys, UInt64
 
 _KEYS = Keys(b"lossloop.sidecar")
 _SCHEMA = pa.schema([("hash", pa.uint64()), ("row", pa.uint32())])
-_KINDS = (Kind.PREDICTION, Kind.OUTCOME)
 _AT_ONCE = 1 << 18
 """Ids that wait to be hashed together."""
 Part = tuple[UInt64, Int64]
@@ -27,15 +27,6 @@ Part = tuple[UInt64, Int64]
 def hashes_of(ids: pa.Array) -> UInt64:
     """The hashes of ids, none of them null. Shape (n,)."""
     return _KEYS.of(ids)[1]
-
-
-def ids_of(frame: Frame) -> pa.Array | None:
-    """The ids of a frame's rows, null where a row has none; None where its kind or its columns have none."""
-    place = frame.batch.schema.get_field_index("id")
-    if frame.kind not in _KINDS or place < 0:
-        return None
-    ids = frame.batch.column(place)
-    return ids if pa.types.is_string(ids.type) or pa.types.is_large_string(ids.type) else None
 
 
 class Collector:

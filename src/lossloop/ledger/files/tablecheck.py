@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 
 from lossloop.core.errors import StateError
 from lossloop.ledger.files import frametable, manifests
-from lossloop.ledger.files.explain import MOST_IDS, Finding
 from lossloop.ledger.files.manifests import Manifest, Table
 from lossloop.ledger.files.sealed import SealedSegment
+from lossloop.ledger.findings import MOST_IDS, Finding
 
 
 def check_table(log: Path, manifest: Manifest, number: int, wrong: str) -> Iterator[Finding]:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
 
 from lossloop.core.errors import NewerFormat, StateError
 from lossloop.ledger.base import Offsets
 from lossloop.ledger.files import durable, manifests
-from lossloop.ledger.files.explain import DAMAGE, LOST, TORN, Finding, explain, explain_tail, torn
+from lossloop.ledger.files.explain import explain, explain_tail, torn
 from lossloop.ledger.files.manifests import Blob, Manifest
 from lossloop.ledger.files.opened import SUFFIX, OpenSegment
 from lossloop.ledger.files.sealing import entries_of
 from lossloop.ledger.files.sweeping import strays
 from lossloop.ledger.files.tablecheck import check_table
+from lossloop.ledger.findings import DAMAGE, LOST, Finding, Report, Tell
 from lossloop.ledger.frames import Damage, seed_of
-
-Tell = Callable[[int], None]
-
-
-@dataclass(kw_only=True)
-class Report:
-    """What was looked at and what was found."""
-
-    segments: int = 0
-    sealed: int = 0
-    frames: int = 0
-    bytes: int = 0
-    findings: list[Finding] = field(default_factory=list)
-    strays: list[str] = field(default_factory=list)
-    """Files that no manifest names: left by a crash, removed by the next sealing."""
-
-    @property
-    def sound(self) -> bool:
-        """Whether all that was acknowledged is there and as it was."""
-        return all(finding.what == TORN for finding in self.findings)
 
 
 def size(log: Path) -> int:

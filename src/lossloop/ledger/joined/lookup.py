@@ -90,7 +90,8 @@ def _sent(store: Store, log: LogReader, model: str, id: str, row: int) -> dict[s
         for entry in entries:
             after[entry.position.segment] = entry.position.offset
             if entry.position.segment == segment and not isinstance(entry.frame, Damage):
-                return _row_of(entry.frame.batch, id)
+                there = entry.start in (None, start)  # else its frame is gone, and this is one behind it
+                return _row_of(entry.frame.batch, id) if there else {}
     return {}
 
 

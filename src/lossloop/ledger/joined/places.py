@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossloop.ledger.joined.columns import Int64
+from lossloop.ledger.removals import Stretches
 from lossloop.ledger.store import Store
 
 FRAMES = "frames"
@@ -37,23 +38,22 @@ class Places:
         """A frame is about to be taken, when the table has `first` rows."""
         self._new.append((first, segment, start))
 
-    def rows_in(self, segment: str, total: int) -> int:
-        """How many of the model's `total` rows came in a segment."""
+    def rows_in(self, segment: str, total: int, numbers: Stretches = ()) -> int:
+        """How many of the model's `total` rows came in a segment, or in its frames with some numbers."""
         frames = self._frames()
         if frames is None:
             return 0
         firsts = frames.column("first").to_numpy()
         counts = np.diff(firsts, append=total)
-        return int(counts[pc.equal(frames.column("segment"), segment).to_numpy()].sum())
+        return int(counts[_mine(frames, segment, numbers)].sum())
 
-    def are_in(self, segment: str, rows: Int64, total: int) -> npt.NDArray[np.bool_]:
-        """Which of some rows came in a segment. Shape (n,)."""
+    def are_in(self, segment: str, rows: Int64, total: int, numbers: Stretches = ()) -> npt.NDArray[np.bool_]:
+        """Which of some rows came in a segment, or in its frames with some numbers. Shape (n,)."""
         frames = self._frames()
         if frames is None:
             return np.zeros(len(rows), dtype=bool)
         places = np.searchsorted(frames.column("first").to_numpy(), rows, side="right") - 1
-        mine: npt.NDArray[np.bool_] = pc.equal(frames.column("segment"), segment).to_numpy()
-        return mine[places] & (places >= 0) & (rows < total)
+        return _mine(frames, segment, numbers)[places] & (places >= 0) & (rows < total)
 
     def _frames(self) -> pa.Table | None:
         """All notes."""
@@ -87,6 +87,21 @@ class Places:
         merged = pa.Table.from_batches(batches).combine_chunks().to_batches()[0]
         self._store.put_chunk(self._name, first, merged)
         self._cuts = [*(cut for cut in self._cuts if cut[0] < first), (first, merged.num_rows)]
+
+
+def _mine(frames: pa.Table, segment: str, numbers: Stretches) -> npt.NDArray[np.bool_]:
+    """Which notes are of a segment, or of its frames with some numbers. Shape (frames,).
+
+    A frame begins behind the number before its own.
+    """
+    mine: npt.NDArray[np.bool_] = pc.equal(frames.column("segment"), segment).to_numpy()
+    if not numbers:
+        return mine
+    lows, highs = np.array(sorted(numbers), np.int64).T
+    number = frames.column("start").to_numpy() + 1
+    place = np.searchsorted(lows, number, side="right") - 1
+    within: npt.NDArray[np.bool_] = mine & (place >= 0) & (number <= highs[place])
+    return within
 
 
 _SCHEMA = pa.schema([("first", pa.int64()), ("segment", pa.string()), ("start", pa.int64())])

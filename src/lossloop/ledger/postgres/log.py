@@ -235,6 +235,7 @@ class PostgresReader:
         found = {(segment, row[0]): row for segment, *row in rows}
         for head in heads:
             row = found.get((head.segment, head.number))
-            if row is not None:  # erased since its head was read
+            if row is not None:  # it went since its head was read
                 position = Position(segment=head.segment, offset=head.number)
-                yield Entry(position=position, frame=frame_of(*row))
+                # Numbers before it may be missing: frames that their model's policy does not keep any more.
+                yield Entry(position=position, frame=frame_of(*row), start=head.number - 1)

@@ -95,6 +95,124 @@ COPY frames (segment, number, kind, "time", "rows", crc, model, payload) FROM ST
 INSERT INTO segments (segment, partition, frames)
 SELECT * FROM unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[]);
 
+-- Facts, as upkeep looks at them: all of them in the table's order, and what of them goes.
+
+-- name: page
+-- About so many bytes of frames behind one, and at most so many frames; one at least.
+SELECT segment, number, kind, "time", "rows", crc, model, payload FROM (
+    SELECT *, sum(octet_length(payload)) OVER (ORDER BY segment, number) - octet_length(payload) AS before
+    FROM (
+        SELECT * FROM frames
+        WHERE (segment, number) > (%(segment)b::text COLLATE "C", %(number)b::bigint)
+          AND (%(models)b::text[] IS NULL OR (kind IN (1, 2) AND model = ANY(%(models)b::text[])))
+          AND (NOT %(folded)b::boolean OR number <= (
+              SELECT reached FROM segments JOIN offsets USING (segment, partition)
+              WHERE segments.segment = frames.segment))
+        ORDER BY segment, number LIMIT %(count)b::integer
+    ) AS next
+) AS sized
+WHERE before < %(most)b::bigint ORDER BY segment, number;
+
+-- name: frames_at
+SELECT frames.segment, number, kind, "time", "rows", crc, model, payload
+FROM unnest(%(segment)b::text[], %(number)b::bigint[]) AS wanted (segment, number)
+JOIN frames USING (segment, number)
+ORDER BY frames.segment, number;
+
+-- name: commands
+SELECT segment, number, kind, "time", "rows", crc, model, payload FROM frames WHERE kind = 3;
+
+-- name: is_there
+SELECT number FROM frames WHERE segment = %(segment)b::text AND number = %(number)b::bigint;
+
+-- name: models
+SELECT DISTINCT model FROM frames WHERE kind IN (1, 2) AND model IS NOT NULL;
+
+-- name: beyond
+-- Segments that were folded further than they go, or that are not there at all.
+SELECT offsets.segment, max(reached), coalesce(max(segments.frames), 0)
+FROM offsets LEFT JOIN segments ON segments.segment = offsets.segment
+GROUP BY offsets.segment HAVING max(reached) > coalesce(max(segments.frames), 0) ORDER BY 1;
+
+-- name: astray
+-- Frames that no segment counts.
+SELECT frames.segment, min(number), max(number), sum("rows")::bigint
+FROM frames LEFT JOIN segments ON segments.segment = frames.segment
+WHERE segments.segment IS NULL OR number > segments.frames
+GROUP BY frames.segment ORDER BY 1;
+
+-- name: stretches
+-- What a model has, as far as it was folded, in stretches of about so many bytes. What was emptied counts too,
+-- unless it is the end of its segment.
+SELECT segment, min(number), max(number), sum("rows")::bigint, sum(size)::bigint, min("time"), max("time")
+FROM (
+    SELECT frames.segment, number, "rows", octet_length(payload) AS size, "time",
+           sum(octet_length(payload) + %(a_frame)b::bigint)
+               OVER (PARTITION BY frames.segment ORDER BY number)::bigint / %(most)b::bigint AS stretch
+    FROM frames
+    JOIN segments ON segments.segment = frames.segment
+    JOIN offsets ON offsets.segment = segments.segment AND offsets.partition = segments.partition
+    WHERE model = %(model)b::text AND kind IN (1, 2) AND number <= reached
+      AND ("rows" > 0 OR number < segments.frames)
+) AS mine
+GROUP BY segment, stretch;
+
+-- name: going
+-- Frames of a model in a stretch that came before a moment, or all of them; and whether each ends its segment.
+SELECT frames.segment, number, kind, "time", "rows", octet_length(payload), number = segments.frames
+FROM frames JOIN segments ON segments.segment = frames.segment
+WHERE frames.segment = %(segment)b::text AND number BETWEEN %(low)b::bigint AND %(high)b::bigint
+  AND model = %(model)b::text AND kind IN (1, 2) AND ("rows" > 0 OR number < segments.frames)
+  AND (%(before)b::bigint IS NULL OR "time" < %(before)b::bigint)
+ORDER BY number;
+
+-- name: may_remove
+SELECT has_table_privilege('frames', 'DELETE') AND has_table_privilege('frames', 'UPDATE');
+
+-- name: remove
+-- Frames are thinned or go, and the facts that say so are appended: nothing of it where a frame is not as it was
+-- read, or where a partition that is held was taken over. In one statement: the server has all of it before it
+-- begins, so a process that is paused or cut off holds no lock.
+WITH were AS MATERIALIZED (
+    SELECT * FROM unnest(%(were_segment)b::text[], %(were_number)b::bigint[], %(were_crc)b::bigint[])
+        AS were (segment, number, crc)
+), found AS MATERIALIZED (
+    SELECT frames.segment FROM frames JOIN were
+        ON frames.segment = were.segment AND frames.number = were.number AND frames.crc = were.crc
+    FOR UPDATE OF frames
+), fence AS (
+    UPDATE partitions SET commits = commits + 1
+    FROM unnest(%(held)b::integer[], %(tokens)b::bigint[]) AS held (partition, token)
+    WHERE partitions.partition = held.partition AND partitions.token = held.token
+    RETURNING partitions.partition
+), whole AS MATERIALIZED (
+    SELECT 1 AS yes
+    WHERE (SELECT count(*) FROM found) = (SELECT count(*) FROM were)
+      AND (SELECT count(*) FROM fence) = cardinality(%(held)b::integer[])
+), thinned AS (
+    UPDATE frames SET "rows" = thin.rows, crc = thin.crc, payload = thin.payload
+    FROM whole, unnest(
+        %(thin_segment)b::text[], %(thin_number)b::bigint[], %(thin_rows)b::integer[], %(thin_crc)b::bigint[],
+        %(thin_payload)b::bytea[]) AS thin (segment, number, rows, crc, payload)
+    WHERE frames.segment = thin.segment AND frames.number = thin.number
+), dropped AS (
+    DELETE FROM frames
+    USING whole, unnest(%(drop_segment)b::text[], %(drop_number)b::bigint[]) AS gone (segment, number)
+    WHERE frames.segment = gone.segment AND frames.number = gone.number
+), appended AS (
+    INSERT INTO frames (segment, number, kind, "time", "rows", crc, model, payload)
+    SELECT new.* FROM whole, unnest(
+        %(segment)b::text[], %(number)b::bigint[], %(kind)b::smallint[], %(time)b::bigint[],
+        %(rows)b::integer[], %(crc)b::bigint[], %(model)b::text[], %(payload)b::bytea[]) AS new
+    ON CONFLICT (segment, number) DO NOTHING
+), ended AS (
+    INSERT INTO segments (segment, partition, frames)
+    SELECT new.* FROM whole, unnest(%(ended)b::text[], %(partition)b::integer[], %(end)b::bigint[]) AS new
+    ON CONFLICT (segment) DO UPDATE
+    SET frames = excluded.frames, touched = clock_timestamp(), rests = NULL
+)
+SELECT yes FROM whole;
+
 -- Derived state, as one partition's applier reads it.
 
 -- name: document_of

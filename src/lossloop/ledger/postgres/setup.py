@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 PARTITIONS = 8
 """Of a ledger, where nobody says otherwise: at most so many appliers share the work."""
 MOST_PARTITIONS = 1024
-Part = Literal["server", "applier", "reader"]
+Part = Literal["server", "applier", "reader", "keeper"]
 
 _STEPS: tuple[str, ...] = (TABLES,)
 """What leads from each format to the next, from none on."""
@@ -44,7 +44,12 @@ def init_store(database: Database, *, partitions: int | None = None, salt: str |
 
 
 def grant(database: Database, role: str, part: Part) -> None:
-    """Give a role what a part of Lossloop needs: ``server``, ``applier`` (a worker too) or ``reader``.
+    """Give a role what a part of Lossloop needs.
+
+    Args:
+        database: Where the ledger lies; its user owns it.
+        role: Who gets it.
+        part: ``server``, ``applier`` (a worker too), ``reader``, or ``keeper``, who may remove facts.
 
     Raises:
         InputError: No such part.

@@ -57,6 +57,11 @@ class PostgresStore(BufferedStore):
         """Whose state this is."""
         return self._lease.partition
 
+    @property
+    def lease(self) -> Lease:
+        """What each commit rests on."""
+        return self._lease
+
     def change(self) -> int:
         return int(self._rows("commits_of")[0][0]) - self._own
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from lossloop.core.errors import InUse
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.session import Session
+
+UPKEEP = "upkeep"
+"""The turn of whoever exports or removes facts."""
 
 
 class Turn:
@@ -31,3 +37,19 @@ class Turn:
     def close(self) -> None:
         """Give the turn back; closing twice is harmless."""
         self._session.close()
+
+
+@contextmanager
+def maintained(database: Database) -> Iterator[None]:
+    """The right to remove facts, or to see to it that none is removed; freed when the process dies.
+
+    Raises:
+        InUse: Another process prunes, erases or exports just now.
+    """
+    turn = Turn(database, UPKEEP)
+    try:
+        if not turn.mine():
+            raise InUse(f"another process prunes, erases or exports {database.place}; try again later")
+        yield
+    finally:
+        turn.close()
