@@ -26,7 +26,7 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Store
 
-PACE = ((1.0, 0.0005), (60.0, 0.01), (float("inf"), 0.04))
+PACE = ((1.0, 0.0005), (10.0, 0.01), (60.0, 0.02), (float("inf"), 0.04))
 """Pauses between two looks at the log, by the seconds for which it has not grown."""
 TICK_EVERY = SECOND
 PARENT = "LOSSLOOP_PARENT"

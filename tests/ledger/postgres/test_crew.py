@@ -214,6 +214,48 @@ def test_a_partition_that_failed_begins_anew(database: Database, gather: Gather,
     assert frames(view) == dict.fromkeys(MODELS, 1)
 
 
+class _Patient:
+    """Folds nothing, and counts how often it is stepped."""
+
+    steps = 0
+
+    def __init__(self, share: Share) -> None:
+        """It needs nothing."""
+
+    def step(self) -> int:
+        _Patient.steps += 1
+        return 0
+
+    def close(self) -> None:
+        """It holds nothing."""
+
+
+def test_partitions_are_stepped_when_the_log_has_grown_and_else_seldom(
+    database: Database, gather: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lossloop.ledger.postgres.crew.STEP_EVERY", 1e9)
+    _Patient.steps = 0
+    crew = gather(_Patient)
+    for _ in range(9):
+        assert crew.step() == 0
+    assert _Patient.steps == 4, "each partition once"
+    write(database)
+    for _ in range(9):
+        assert crew.step() == 0
+    assert _Patient.steps == 8
+
+
+def test_partitions_are_stepped_also_when_only_time_goes_on(database: Database, gather: Gather) -> None:
+    _Patient.steps = 0
+    crew = gather(_Patient)
+
+    def often() -> bool:
+        crew.step()
+        return _Patient.steps == 12
+
+    wait_until(often)
+
+
 def test_without_a_ledger_there_is_no_crew(empty: Database) -> None:
     with pytest.raises(StateError, match="there is no ledger"):
         Crew(empty, begin)

@@ -19,6 +19,8 @@ from lossloop.ledger.postgres.store import Lease, PartitionLog, PostgresStore
 REST_AFTER = timedelta(minutes=10)
 """How long nothing was added to a segment that is not looked at any more until something is."""
 TIDY_EVERY = 60.0
+STEP_EVERY = 0.1
+"""Seconds after which partitions are stepped although the log has not grown: for some, time is news."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +69,7 @@ class Crew:
         self._begin = begin
         self._foldings: dict[Lease, Folding] = {}
         self._ends: list[Row] = []
+        self._steps_at = 0.0
         self._tidied = time.monotonic()
         self._leases = Leases(database, span=span, name=name)
         self._leases.start()
@@ -85,11 +88,17 @@ class Crew:
         """
         self._follow()
         # One look for all partitions: an idle applier asks the database one thing at a time.
-        self._ends = self._session.rows("segments_awake") if self._foldings else []
-        if time.monotonic() > self._tidied + TIDY_EVERY:
-            self._tidied = time.monotonic()
+        ends = self._session.rows("segments_awake") if self._foldings else []
+        now = time.monotonic()
+        if ends == self._ends and now < self._steps_at:
+            return 0
+        self._ends, self._steps_at = ends, 0.0
+        if now > self._tidied + TIDY_EVERY:
+            self._tidied = now
             self._session.execute("let_rest", span=REST_AFTER)
-        return sum(self._step(lease) for lease in list(self._foldings))
+        folded = sum(self._step(lease) for lease in list(self._foldings))
+        self._steps_at = 0.0 if folded else now + STEP_EVERY
+        return folded
 
     def close(self) -> None:
         """Give all partitions back, so that others can go on at once; closing twice is harmless."""
@@ -119,6 +128,7 @@ class Crew:
         for lease in set(self._foldings) - held:
             self._end(lease)
         for lease in sorted(held - set(self._foldings), key=lambda lease: lease.partition):
+            self._steps_at = 0.0
             self._session.execute("wake", partition=lease.partition)
             store = PostgresStore(self._session, lease)
             log = PartitionLog(self._session, store, look=self._seen)
