@@ -213,6 +213,24 @@ def test_a_removal_that_was_cut_off_is_told_on_the_way(url: str, tmp_path: Path)
     assert "expired" in str(last)
 
 
+def test_what_was_erased_and_pruned_in_a_database_moves_as_counts(
+    packed: Path, url: str, run: Run, tmp_path: Path
+) -> None:
+    there = moved(packed, tmp_path / "there", url)
+    export(there, tmp_path / "before")
+    counts = figures(there)[MODEL]["counts"]
+    there_too = ["--state", str(there.path), "--json"]
+    assert run("erase", "--unit", "a", "--yes", *there_too).json["models"][MODEL]["predictions"] > 0
+    assert run("ledger", "prune", MODEL, "--larger-than", "1kB", *there_too).json["predictions"] > 0
+    assert len(facts_in(there)) < len(facts_in(moved(tmp_path / "before", tmp_path / "t")))
+    export(there, tmp_path / "after")
+    back = moved(tmp_path / "after", tmp_path / "back")
+    for name in ("predictions", "outcomes"):
+        assert figures(back)[MODEL]["counts"][name] == counts[name]
+    assert "a" not in {row.get("unit") for _, rows in facts_in(back) for row in rows}
+    assert bundles.erase_in_bundle(tmp_path / "before", "a", None) == {}, "the erasure reached the bundle"
+
+
 # An export of a database.
 
 
