@@ -83,3 +83,21 @@ def test_nothing_noted_is_nothing_written() -> None:
     with store.transaction():
         Places(store, "m").flush()
     assert store.streams("") == []
+
+
+@settings(max_examples=40)
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=30), st.sets(st.integers(1, 30)))
+def test_rows_are_counted_by_the_numbers_of_their_frames(counts: list[int], wanted: set[int]) -> None:
+    """Where frames are numbered, as in a database: some may be missing in between."""
+    store, rows = new(), list[tuple[str, int]]()
+    places = Places(store, "m")
+    for place, count in enumerate(counts):
+        segment, number = f"segment {place % 2}", 2 * place + 1
+        places.note(len(rows), segment, number - 1)
+        rows += [(segment, number)] * count
+    stretches = tuple((number, number) for number in sorted(wanted)) or ((31, 99),)
+    mine = [segment == "segment 1" and number in wanted for segment, number in rows]
+    assert places.rows_in("segment 1", len(rows), stretches) == sum(mine)
+    assert places.are_in("segment 1", np.arange(len(rows)), len(rows), stretches).tolist() == mine
+    everything = ((1, 1000),)
+    assert places.rows_in("segment 1", len(rows), everything) == places.rows_in("segment 1", len(rows))
