@@ -57,7 +57,7 @@ class Running:
 def open_home(home: Home, clock: Clock | None = None) -> Running:
     """Open a state directory for serving; it must have been made by `init`."""
     clock = clock or SystemClock()
-    pa.array([0])  # imports pandas where that is installed: a third of a second that no request is to wait for
+    pa.array([0])  # imports pandas where that is installed: no request is to wait for that
     # The event loop waits for no database that is away: it has others to answer.
     hurried = replace(home.check(), hurried=True)
     state, settings = hurried.state(), home.settings()
