@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +15,7 @@ import pytest
 
 from lossloop import __version__
 from lossloop.app.cli import main
-from lossloop.app.home import Home
+from lossloop.app.home import Home, init
 from tests.app.desk import CALM, MODEL, ROLLOUT, WATCH, Desk, policy_text
 from tests.app.processes import lossloop
 from tests.app.server import Server, tiny_manifest, tiny_model
@@ -291,3 +294,30 @@ def test_it_runs_as_a_program(tmp_path: Path) -> None:
     assert failed.returncode == 1
     assert "unknown version 'm:1'" in json.loads(failed.stdout)["error"]
     assert Home(path=state).check().path == state
+
+
+@pytest.mark.parametrize("name", ["a\\[/b]", "x[/y]", "tail\\", "[bold]", "\\\\[/z]"])
+def test_an_error_says_what_it_quotes_as_it_is(name: str, run: Run) -> None:
+    r"""``\[/b]`` in a file's name was taken for the end of bold type, and ended with a traceback."""
+    run("init")
+    told = run("policy", name)
+    assert told.code == 1
+    assert told.err.startswith(f"error: cannot read {name}")
+
+
+def test_an_answer_that_nobody_reads_to_its_end_is_no_traceback(tmp_path: Path) -> None:
+    """As under ``| head -1``."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [
+        sys.executable,
+        "-m",
+        "lossloop",
+        "status",
+        "--json",
+        "--state",
+        str(init(tmp_path / "s").path),
+    ]
+    told = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert (told.returncode, told.stderr) == (1, b"")

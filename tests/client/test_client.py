@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lossloop.client import Client, Refused, Unreachable
+from lossloop.client import Client, Refused, Unreachable, connection
 from lossloop.core.errors import LossloopError
 from tests.client.answering import Answering, answering, nobody
 
@@ -116,6 +116,18 @@ def test_what_is_no_json_is_no_lossloop(server: Answering, client: Client, statu
     server.answer(status, body)
     with pytest.raises(Unreachable, match=f"answered {status} without JSON; is it a Lossloop server\\?"):
         client.health()
+
+
+def test_an_answer_without_an_end_is_not_read_to_it(
+    server: Answering, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was kept whole, in the memory of the service that sends."""
+    monkeypatch.setattr(connection, "LARGEST_ANSWER", 100)
+    server.answer(200, b'{"status": "' + b"x" * 100 + b'"}')
+    with pytest.raises(Unreachable, match="answered with more than 100 bytes; is it a Lossloop server"):
+        client.health()
+    server.answer(200, b'{"status": "' + b"x" * 86 + b'"}')
+    assert len(client.health()["status"]) == 86
 
 
 def test_a_redirect_is_not_followed(server: Answering, client: Client) -> None:

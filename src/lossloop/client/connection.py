@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ Reply = dict[str, Any]
 codecs.lookup("idna")  # loaded by the first request otherwise: a fork in that moment would never have it
 MOST_KEPT = 8
 """Connections that are kept open for the next request."""
+LARGEST_ANSWER = 64 * 1024 * 1024
+"""Bytes of an answer; who answers with more is no server of ours, and is not read on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,14 +58,23 @@ class Connection:
         """One request, sent once.
 
         Raises:
-            Unreachable: No answer came.
+            Unreachable: No answer came, or one without an end.
         """
         sent = {**self._headers, **(headers or {})}
         try:
-            answer = self._pool.request(method, self.url + path, body=body, headers=sent)
+            answer = self._pool.request(
+                method, self.url + path, body=body, headers=sent, preload_content=False
+            )
+            with contextlib.closing(answer):
+                read = answer.read(LARGEST_ANSWER + 1)
+                if len(read) <= LARGEST_ANSWER:
+                    answer.release_conn()  # for the next request; else it is closed
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"no answer from {self.url}: {error}") from error
-        return Answer(status=answer.status, headers=answer.headers, body=answer.data)
+        if len(read) > LARGEST_ANSWER:
+            words = f"{self.url} answered with more than {LARGEST_ANSWER} bytes; is it a Lossloop server?"
+            raise Unreachable(words)
+        return Answer(status=answer.status, headers=answer.headers, body=read)
 
     def call(
         self, method: str, path: str, body: Mapping[str, Any] | None = None, *, wait: float = 0

@@ -130,6 +130,16 @@ def test_the_delimiter_is_the_one_of_the_first_line(tmp_path: Path, header: str)
     assert column(read(path, "a"), "a") == ["1,5"]
 
 
+def test_a_first_line_may_be_long(tmp_path: Path) -> None:
+    """Names behind its first 64 KiB were not seen: the column was said to be missing."""
+    names = ["id", *(f"feature_{number}" for number in range(20_000)), "y_true"]
+    text(tmp_path / "a.csv", ",".join(names), ",".join(map(str, range(len(names)))))
+    assert column(read(tmp_path / "a.csv", "id", "y_true"), "y_true") == ["20001"]
+    (tmp_path / "b.csv").write_text("x" * 200_000)
+    with pytest.raises(InputError, match=r"the first line of .*b\.csv names no columns"):
+        read(tmp_path / "b.csv", "id")
+
+
 def test_a_field_of_a_megabyte_is_read(tmp_path: Path) -> None:
     path = text(tmp_path / "a.csv", "a,b", f"1,{'x' * 1_000_000}", "2,y")
     assert list(map(len, column(read(path), "b"))) == [1_000_000, 1]

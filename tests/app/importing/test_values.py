@@ -185,6 +185,17 @@ def test_numbers_are_times_where_their_unit_is_said(unit: str, number: float) ->
         assert moments(times(raw, "time", unit=unit).values) == [NOON]
 
 
+@pytest.mark.parametrize("zone", ["", "Europe/Paris"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_a_timestamp_beyond_all_time_is_bad_by_itself(unit: str, zone: str) -> None:
+    """Of seconds and milliseconds not all can be microseconds: the whole import ended with a traceback."""
+    kind = pa.timestamp(unit, tz=None if zone else "UTC")
+    found = times(pa.array([(1 << 63) - 1, 0, None, -(1 << 63) + 1], kind), "time", zone=zone)
+    assert sorted(found.bad) == ([] if unit == "ns" else [0, 3])
+    assert found.values.is_valid().to_pylist() == [unit == "ns", True, False, unit == "ns"]
+    assert len(times(pa.array([(1 << 62)], pa.date64()), "time", zone="UTC").bad) == 1
+
+
 def test_a_number_beyond_all_time_is_bad() -> None:
     found = times(pa.array([1e300, math.nan, 0.0]), "time", unit="s")
     assert sorted(found.bad) == [0, 1]

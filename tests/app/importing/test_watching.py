@@ -144,6 +144,23 @@ def test_a_mapping_in_the_folder_says_which_column_is_what(
     assert "c" not in logged(desk.home, Y).rows
 
 
+def test_a_folder_that_nobody_can_read_keeps_no_other_out(
+    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody had thought of in one file ended each look, and nothing behind it was ever taken."""
+    (tmp_path / "first").mkdir()
+    desk = live(tmp_path / "s", folders={"a model before": str(tmp_path / "first"), MODEL: str(folder)})
+    text(tmp_path / "first" / "a.csv", "id,y_true", "a,1")
+    (tmp_path / "first" / "mapping.yaml").write_bytes(b"\xff\xfe\0")
+    text(folder / "b.csv", "id,y_true", "b,1")
+    folders = LabelFolders(desk.home)
+    for _ in range(3):
+        folders.look()
+    folders.close()
+    assert logged(desk.home, Y).values == {"b": 1.0}
+    assert capsys.readouterr().err.count("UnicodeDecodeError") == 1
+
+
 def test_what_is_not_there_yet_may_come(
     tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import msgspec
 from cyclopts import App
 from rich.console import Console
+from rich.text import Text
 
 from lossloop import __version__
 from lossloop.core.errors import InputError, LossloopError
@@ -58,9 +60,15 @@ def main() -> None:
     """Run the command line; it ends with 0, or with 1 and an error that names the fix."""
     arguments = sys.argv[1:]
     try:
-        app(arguments)
+        try:
+            app(arguments)
+        finally:
+            sys.stdout.flush()
     except LossloopError as error:
         _explain(error, as_json="--json" in arguments)
+        sys.exit(1)
+    except BrokenPipeError:  # who read the answer has gone, as `head` does; at exit Python flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
@@ -72,8 +80,5 @@ def _explain(error: LossloopError, *, as_json: bool) -> None:
         problem = {"error": str(error), **({"field": field} if field else {})}
         print(msgspec.json.encode(problem).decode())
         return
-    Console(stderr=True).print(f"[bold red]error:[/] {_plain(str(error))}", soft_wrap=True, highlight=False)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", "\\[")
+    words = Text.assemble(("error:", "bold red"), " ", str(error))
+    Console(stderr=True).print(words, soft_wrap=True, highlight=False)

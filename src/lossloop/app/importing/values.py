@@ -178,13 +178,25 @@ def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "") -> Read:
     if is_text(kind):
         return _time_texts(raw, name, zone)
     if pa.types.is_date(kind):
-        raw = raw.cast(pa.timestamp("us") if pa.types.is_date64(kind) else pa.timestamp("s"))
+        raw = raw.cast(pa.timestamp("ms") if pa.types.is_date64(kind) else pa.timestamp("s"))
         kind = raw.type
     if not pa.types.is_timestamp(kind):
         raise _wrong(name, kind, "times")
+    found = _near(raw, name)
     if kind.tz is None:
-        return Read(values=_placed(raw, name, zone))
-    return Read(values=pc.cast(raw, options=pc.CastOptions(TIME, allow_time_truncate=True)))
+        return Read(values=_placed(found.values, name, zone), bad=found.bad)
+    values = pc.cast(found.values, options=pc.CastOptions(TIME, allow_time_truncate=True))
+    return Read(values=values, bad=found.bad)
+
+
+def _near(raw: pa.Array, name: str) -> Read:
+    """Timestamps; those that are more than microseconds can count are bad."""
+    if raw.type.unit == "ns":
+        return Read(values=raw)
+    counts, most = raw.cast(pa.int64()), (1 << 62) // int(_PER_UNIT[raw.type.unit])
+    fit = pc.and_(pc.less(counts, most), pc.greater(counts, -most))
+    bad = _each(pc.if_else(fit, pa.scalar(None, pa.int64()), counts), f"{name} is no time: {{}}")
+    return Read(values=pc.if_else(fit, raw, pa.scalar(None, raw.type)), bad=bad)
 
 
 def _placed(raw: pa.Array, name: str, zone: str) -> pa.Array:

@@ -133,6 +133,9 @@ class LabelFolders:
         except LossloopError as error:
             self._say(str(path), str(error))
             return Report(source=str(path)) if _stays(error) else None
+        except Exception as error:  # noqa: BLE001 - one file that fails must not keep the others out
+            self._say(str(path), f"{type(error).__name__}: {error}")
+            return None if isinstance(error, OSError) else Report(source=str(path))
 
     def _import(self, model: str, source: FileSource) -> Report:
         if self._writer is None:

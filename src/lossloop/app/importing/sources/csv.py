@@ -81,20 +81,34 @@ class CsvSource:
     def _header(self) -> tuple[list[str], str]:
         """The names in the first line that has any, and the delimiter."""
         try:
-            head = self._opened().read(_HEAD)
+            head = self._head()
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{self.name} cannot be read as gzip: {error}", field="source") from None
-        head = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
         if b"\0" in head or not head.strip():
             words = "is empty" if not head.strip() else "is not text in UTF-8"
             raise InputError(f"{self.name} {words}; its first line must name the columns", field="source")
         text = head.decode(errors="replace")
         line = text.splitlines()[0]
         delimiter = max(_DELIMITERS, key=line.count)
-        names = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
+        try:
+            names = next(csv.reader(text.splitlines(keepends=True), delimiter=delimiter))
+        except csv.Error as error:
+            raise InputError(
+                f"the first line of {self.name} names no columns: {error}", field="source"
+            ) from None
         if any("\ufffd" in name for name in names):
             raise InputError(f"the first line of {self.name} is not text in UTF-8", field="source")
         return names, delimiter
+
+    def _head(self) -> bytes:
+        """The file's beginning, with the whole first line that has names."""
+        file, head = self._opened(), b""
+        while len(head) < BLOCK and (more := file.read(_HEAD)):
+            head += more
+            head = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
+            if len(head.splitlines()) > 1:
+                break
+        return head
 
     def _reader(
         self, names: Sequence[str], wanted: Sequence[str], delimiter: str, numbering: _Numbering
