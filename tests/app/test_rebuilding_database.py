@@ -16,10 +16,13 @@ import psycopg
 import pytest
 
 from lossloop.app import operate
+from lossloop.app.alone import stopped
 from lossloop.app.cli import ledger
 from lossloop.app.commands import Promote
+from lossloop.app.erasing import erase_unit
 from lossloop.app.fold import folding_in
 from lossloop.app.home import Home
+from lossloop.app.reading import status
 from lossloop.app.rebuilding import Rebuilt, rebuild
 from lossloop.core.errors import InUse
 from lossloop.ledger import facts
@@ -29,6 +32,7 @@ from lossloop.ledger.postgres.frames import frame_of, partition_of, row_of
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.setup import init_store
 from lossloop.ledger.postgres.store import Lease, PostgresStore
+from lossloop.ledger.postgres.turns import maintained
 from tests.app.desk import MODEL, Desk, asked, columns, happened, moment, policy_text, ticked
 from tests.app.server import within
 from tests.app.test_rebuild import storied
@@ -59,7 +63,10 @@ def story(server: postgres.Server, tmp_path_factory: pytest.TempPathFactory) -> 
     desk.freeze(on=True)
     ids = [f"x{number}" for number in range(40)]
     desk.send(
-        *(asked(14 * 24 + place, [0.25] * 40, ids, model=model) for place, model in enumerate(OTHERS)),
+        *(
+            asked(14 * 24 + place, [0.25] * 40, ids, units=ids, model=model)
+            for place, model in enumerate(OTHERS)
+        ),
         *(happened(14 * 24 + 9, ids, model=model) for model in OTHERS),
         ticked(15 * 24),
     )
@@ -226,6 +233,30 @@ def test_a_rebuild_that_was_cut_short_leaves_all_as_it_was(desk: Desk) -> None:
 def test_a_rebuild_runs_beside_no_applier(desk: Desk) -> None:
     with closing(folding_in(place(desk), desk.home)), pytest.raises(InUse, match="an applier folds"):
         rebuild(desk.home)
+
+
+def test_a_rebuild_runs_beside_nobody_who_removes_facts(desk: Desk) -> None:
+    before = contents(desk)
+    with maintained(place(desk)), pytest.raises(InUse, match="try again later"):
+        rebuild(desk.home)
+    assert contents(desk) == before
+
+
+def test_what_was_pruned_or_erased_goes_on_counting(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    before = figures(desk)
+    ledger.prune("a", larger_than="1B", state=desk.home.path)
+    assert "Removed 40 predictions and 40 outcomes of a" in capsys.readouterr().out
+    with stopped(desk.home) as alone:
+        assert erase_unit(alone, "x7", "g").models["g"].predictions == 1
+    assert figures(desk) == before
+    assert rebuild(desk.home).agrees
+    assert figures(desk) == before
+
+
+def figures(desk: Desk) -> dict[str, Any]:
+    """What is shown of each model."""
+    with desk.books() as books:
+        return {model: status(books, model) for model in (MODEL, *OTHERS)}
 
 
 def test_the_command_says_what_it_found(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:

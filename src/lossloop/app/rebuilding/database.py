@@ -16,6 +16,7 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.leases import alone
 from lossloop.ledger.postgres.log import PostgresLog
 from lossloop.ledger.postgres.replacing import Made, replace_all
+from lossloop.ledger.postgres.turns import maintained
 from lossloop.ledger.postgres.view import PostgresView
 from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.sqlite.texts import texts_of
@@ -27,7 +28,7 @@ class DatabaseBench:
     An applier that starts meanwhile waits until its turn comes.
 
     Raises:
-        InUse: An applier folds partitions, or another rebuild works in the directory.
+        InUse: An applier folds partitions, another rebuild works in the directory, or facts are removed.
     """
 
     def __init__(self, home: Home, database: Database) -> None:
@@ -36,6 +37,7 @@ class DatabaseBench:
         with contextlib.ExitStack() as stack:
             stack.callback(ApplierLock(home.lock).release)
             leases = stack.enter_context(alone(database, name="rebuild"))
+            stack.enter_context(maintained(database))  # no fact is removed while they are read
             stack.callback(shutil.rmtree, self._folder, ignore_errors=True)
             shutil.rmtree(self._folder, ignore_errors=True)  # of one that was killed
             self._folder.mkdir(mode=0o700)
