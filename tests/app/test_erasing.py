@@ -150,6 +150,22 @@ def test_outcomes_that_were_missing_or_never_came_go_on_counting(tmp_path: Path)
     assert {name: counts[name] for name in ("outcomes", "absent")} == {"outcomes": 2, "absent": 2}
 
 
+def test_what_is_erased_before_its_time_has_no_outcome_by_absence(tmp_path: Path) -> None:
+    """A state that had seen it counted it as absent later, and one made anew did not."""
+    desk = Desk.ready(tmp_path / "s", labels={"mature_after": "6h", "absent_means": 0, "after": "5h"})
+    desk.send(asked(8, [0.1] * 3, ["a", "b", "c"], units=[UNIT, UNIT, "bob"]), happened(9, ["a"]))
+    erased(desk.home)
+    desk.tick(40)
+    counts = figures(desk.home)["counts"]
+    assert {name: counts[name] for name in ("predictions", "outcomes", "absent")} == {
+        "predictions": 3,
+        "outcomes": 1,
+        "absent": 1,
+    }
+    rebuild(desk.home, accept=True)
+    assert figures(desk.home)["counts"] == counts
+
+
 def test_deleted_rows_of_the_state_leave_no_bytes_behind(tmp_path: Path) -> None:
     """Ids that were noted while they were erased stood in pages that SQLite only marks as free."""
     desk = Desk.ready(tmp_path / "s")

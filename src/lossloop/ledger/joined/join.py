@@ -244,7 +244,9 @@ class Join:
             What that did, and the last seq looked at.
         """
         taken, rows = Taken(), self.table.matured(after=after, until=until, most=_AT_ONCE)
-        absent = rows.pick(rows.labelled_at == NEVER)
+        # Of a row that was erased nothing is known any more, not even that no outcome came.
+        there = ~np.isnan(rows.y_pred if rows.y_pred.ndim == 1 else rows.y_pred[:, 0])
+        absent = rows.pick((rows.labelled_at == NEVER) & there)
         if len(absent):
             labels = np.full(len(absent), value)
             self._label(self.table, absent.seq - 1, labels, absent.at + age, taken)
