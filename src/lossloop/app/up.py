@@ -32,7 +32,9 @@ from lossloop.app.worker import Worker
 from lossloop.core.errors import InputError, InUse, StateError
 
 PARTS = ("applier", "server", "worker")
-READY_WITHIN = 30.0
+READY_WITHIN = 120.0
+SLOW = 10.0
+"""Seconds after which whoever waits is told that the parts are still starting."""
 LOOK_EVERY = 0.2
 STEADY = 10.0
 """Seconds after which a part that runs is no longer taken for one that cannot."""
@@ -57,7 +59,11 @@ class Up:
         Raises:
             InUse: The port is taken, or another process holds the directory.
         """
-        check_port(self.host, self.port)
+        try:
+            check_port(self.host, self.port)
+        except InUse:
+            _folding(self._home).close()  # most often it is this directory's own: another port is no help
+            raise
         _folding(self._home).close()
         for part in PARTS:
             self._spawn(part)
@@ -120,8 +126,12 @@ class Up:
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR)
 
     def _await_ready(self) -> None:
-        deadline = time.monotonic() + READY_WITHIN
-        while time.monotonic() < deadline:
+        started, told = time.monotonic(), False
+        while (waited := time.monotonic() - started) < READY_WITHIN:
+            if waited > SLOW and not told:
+                told = True
+                words = "still starting; a busy machine or a large ledger takes longer"
+                print(words, file=sys.stderr, flush=True)
             for part, process in self._processes.items():
                 if process.poll() is not None:
                     self.stop()
