@@ -183,7 +183,9 @@ def test_values_of_several_types_are_text(tmp_path: Path, desk: Desk) -> None:
         )
     (report,) = bring(desk.home, Y, SqlSource(address(f"sqlite:///{path}"), "SELECT * FROM t"))
     assert logged(desk.home, Y).values == {"1": 1.0, "b": 0.0, "c": 1.0, "5": None}
-    assert reasons(report) == {4: ("y_true", "y_true must be a number, not 'x'")}
+    assert reasons(report) == {
+        4: ("y_true", "y_true must be a number, not 'x'; a word gets its number by --label WORD=NUMBER")
+    }
 
 
 def test_a_batch_of_no_rows_has_names() -> None:

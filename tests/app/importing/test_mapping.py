@@ -38,6 +38,14 @@ def test_several_columns_make_a_list_or_the_features() -> None:
     assert found.shown("y_pred") == "score,amount"
 
 
+def test_a_comma_may_be_part_of_a_name() -> None:
+    names = ["id", "time", "score, calibrated", "a", "b", "a,b"]
+    found = planned("y_pred=score, calibrated", "features=a,b", names=names)
+    assert found.columns["y_pred"] == ("score, calibrated",)
+    assert found.columns["features"] == ("a", "b")
+    assert found.several == {"features"}
+
+
 def test_a_star_is_all_that_is_nothing_else() -> None:
     found = planned(*MAPS, "features=*")
     assert found.columns["features"] == ("who", "amount", "land")

@@ -207,15 +207,18 @@ def test_a_number_beyond_all_time_is_bad() -> None:
     [
         (
             pa.array([datetime(2021, 1, 1)]),  # noqa: DTZ001
-            "say no time zone; say which with --timezone, such as --timezone UTC",
+            "the times of 'created' say no time zone; say which with --timezone, such as --timezone UTC",
         ),
-        (pa.array([1609459200]), "has numbers; say what they count with --time-unit s, ms, us or ns"),
+        (
+            pa.array([1609459200]),
+            "the column 'created' has numbers; say what they count with --time-unit s, ms, us or ns",
+        ),
         (pa.array([True]), "the column of time has type bool; it must be times"),
     ],
 )
 def test_a_column_of_times_that_nobody_can_place_is_refused(raw: pa.Array, words: str) -> None:
     with pytest.raises(InputError, match=words):
-        times(raw, "time")
+        times(raw, "time", column="created")
 
 
 def test_a_text_that_is_no_time_is_bad_by_itself() -> None:

@@ -14,6 +14,7 @@ from lossloop.app import operate
 from lossloop.app.commands import Promote
 from lossloop.app.home import Home
 from lossloop.app.importing import LabelFolders, all_progress
+from lossloop.app.importing.watching import words_on
 from lossloop.core.errors import PolicyError
 from lossloop.ledger.frames import Kind
 from tests.app.desk import MODEL, Desk, external, policy_text
@@ -117,7 +118,20 @@ def test_bad_rows_are_kept_beside_and_a_bad_file_is_told_once(
     assert len(rejects.read_text().splitlines()) == 3
     said = capsys.readouterr().err
     assert said.count("has no column 'id'") == 1
+    assert said.count("cannot be read as Parquet") == 1
     assert logged(desk.home, Y).values == {"a": 1.0, "c": None}
+
+
+def test_of_a_bad_file_it_is_not_said_that_it_was_taken(
+    folder: Path, desk: Desk, folders: LabelFolders
+) -> None:
+    text(folder / "a.csv", "id,y_true", "a,1", ",0")
+    text(folder / "b.csv", "key,label", "a,1")
+    folders.look()
+    assert [words_on(report) for report in folders.look()] == ["1 rows taken, 1 rejected", ""]
+    shutil.copy(folder / "a.csv", folder / "c.csv")
+    folders.look()
+    assert [words_on(report) for report in folders.look()] == ["it was taken before"]
 
 
 def test_a_mapping_in_the_folder_says_which_column_is_what(

@@ -154,7 +154,8 @@ def _ids(piece: Piece, plan: Plan) -> Read:
 
 def _scalar(name: str, raw: pa.Array, plan: Plan) -> Read:
     if name == "time":
-        read = times(raw, name, zone=plan.naming.timezone, unit=plan.naming.time_unit)
+        said = plan.naming
+        read = times(raw, name, zone=said.timezone, unit=said.time_unit, column=plan.shown(name))
         if plan.kind is Kind.OUTCOME:
             return read
         bad = dict.fromkeys(np.flatnonzero(~columns.filled(read.values)).tolist(), "the time is empty")
@@ -162,8 +163,16 @@ def _scalar(name: str, raw: pa.Array, plan: Plan) -> Read:
     if name == "version":
         return whole(raw, name)
     if name == "y_true":
-        return numbers(raw, name, plan.naming.labels)
+        return _labels(raw, name, plan)
     return texts(raw, name) if name in ("unit", "role", "reason") else numbers(raw, name)
+
+
+def _labels(raw: pa.Array, name: str, plan: Plan) -> Read:
+    read = numbers(raw, name, plan.naming.labels)
+    if plan.naming.labels:
+        return read
+    hint = "; a word gets its number by --label WORD=NUMBER"
+    return Read(values=read.values, bad={place: words + hint for place, words in read.bad.items()})
 
 
 # What the log takes.

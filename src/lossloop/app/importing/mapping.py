@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from lossloop.act.yaml import load
 from lossloop.core.errors import InputError, PolicyError, UnknownName, alternatives
 from lossloop.core.records import Record
@@ -193,6 +195,9 @@ def plan(naming: Naming, kind: Kind, names: Sequence[str], *, source: str) -> Pl
     """
     if "id" in naming.columns and naming.id_from:
         raise InputError("an id is a column or made of some: give --map id=... or --id-from", field="id_from")
+    naming = msgspec.structs.replace(
+        naming, columns={ours: _whole(theirs, names) for ours, theirs in naming.columns.items()}
+    )
     columns, several = _found(naming, kind, names), set()
     for ours, theirs in naming.columns.items():
         if isinstance(theirs, tuple):
@@ -209,6 +214,12 @@ def plan(naming: Naming, kind: Kind, names: Sequence[str], *, source: str) -> Pl
         if names.count(name) > 1:
             raise InputError(f"{source} has the column {name!r} {names.count(name)} times", field="map")
     return found
+
+
+def _whole(theirs: Columns, names: Sequence[str]) -> Columns:
+    """A column whose name has a comma in it, where what lies between commas is no column."""
+    name = ",".join(theirs) if isinstance(theirs, tuple) else theirs
+    return name if name in names and not set(theirs) <= set(names) else theirs
 
 
 def _found(naming: Naming, kind: Kind, names: Sequence[str]) -> dict[str, tuple[str, ...]]:

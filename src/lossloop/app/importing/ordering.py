@@ -55,7 +55,7 @@ def _moments(
             "a replay takes facts in the order of their times; name the column with --map time=COLUMN",
             field="map.time",
         )
-    raw = columns[plan.columns["time"][0]]
-    found = times(raw, "time", zone=plan.naming.timezone, unit=plan.naming.time_unit).values
+    column, said = plan.columns["time"][0], plan.naming
+    found = times(columns[column], "time", zone=said.timezone, unit=said.time_unit, column=column).values
     last = pa.scalar(np.iinfo(np.int64).max, pa.int64())
     return np.asarray(found.cast(pa.int64()).fill_null(last).to_numpy(zero_copy_only=False))

@@ -150,7 +150,7 @@ def whole(raw: pa.Array, name: str) -> Read:
     return Read(values=values, bad={**_each(broken, f"{name} must be a whole number, not {{}}"), **found.bad})
 
 
-def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "") -> Read:
+def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "", column: str = "") -> Read:
     """Moments.
 
     Args:
@@ -158,6 +158,7 @@ def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "") -> Read:
         name: What it is, in errors.
         zone: The time zone of times that say none.
         unit: What numbers count: s, ms, us or ns.
+        column: What the source calls it, where that is something else.
 
     Raises:
         InputError: The column's times have no zone, or its numbers no unit, and none was said.
@@ -172,11 +173,12 @@ def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "") -> Read:
         return Read(values=micros.cast(pa.int64()).cast(TIME), bad={**found.bad, **bad})
     if is_number(kind):
         raise InputError(
-            f"the column of {name} has numbers; say what they count with --time-unit s, ms, us or ns",
+            f"the column {column or name!r} has numbers; say what they count with --time-unit s, ms, us or "
+            "ns",
             field=name,
         )
     if is_text(kind):
-        return _time_texts(raw, name, zone)
+        return _time_texts(raw, name, zone, column)
     if pa.types.is_date(kind):
         raw = raw.cast(pa.timestamp("ms") if pa.types.is_date64(kind) else pa.timestamp("s"))
         kind = raw.type
@@ -184,7 +186,7 @@ def times(raw: pa.Array, name: str, *, zone: str = "", unit: str = "") -> Read:
         raise _wrong(name, kind, "times")
     found = _near(raw, name)
     if kind.tz is None:
-        return Read(values=_placed(found.values, name, zone), bad=found.bad)
+        return Read(values=_placed(found.values, name, zone, column), bad=found.bad)
     values = pc.cast(found.values, options=pc.CastOptions(TIME, allow_time_truncate=True))
     return Read(values=values, bad=found.bad)
 
@@ -199,11 +201,12 @@ def _near(raw: pa.Array, name: str) -> Read:
     return Read(values=pc.if_else(fit, raw, pa.scalar(None, raw.type)), bad=bad)
 
 
-def _placed(raw: pa.Array, name: str, zone: str) -> pa.Array:
+def _placed(raw: pa.Array, name: str, zone: str, column: str) -> pa.Array:
     """Times on the wall of a zone; an hour that a clock showed twice is its first."""
     if not zone:
         raise InputError(
-            f"the times of {name} say no time zone; say which with --timezone, such as --timezone UTC",
+            f"the times of {column or name!r} say no time zone; say which with --timezone, such as "
+            "--timezone UTC",
             field=name,
         )
     naive = pc.cast(raw, options=pc.CastOptions(pa.timestamp("us"), allow_time_truncate=True))
@@ -211,12 +214,12 @@ def _placed(raw: pa.Array, name: str, zone: str) -> pa.Array:
     return placed.cast(TIME)
 
 
-def _time_texts(raw: pa.Array, name: str, zone: str) -> Read:
+def _time_texts(raw: pa.Array, name: str, zone: str, column: str) -> Read:
     found = _utf8(raw, name)
     values = pc.ascii_trim_whitespace(found.values)
     with contextlib.suppress(pa.ArrowInvalid):
         if zone:
-            return Read(values=_placed(values.cast(pa.timestamp("us")), name, zone), bad=found.bad)
+            return Read(values=_placed(values.cast(pa.timestamp("us")), name, zone, column), bad=found.bad)
         return Read(values=values.cast(TIME), bad=found.bad)
     # Arrow reads a part of what ISO 8601 allows, and a column of one form only.
     read: list[int | None] = []

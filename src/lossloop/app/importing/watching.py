@@ -92,8 +92,8 @@ class LabelFolders:
         while not self._stop.is_set():
             try:
                 for report in self.look():
-                    words = f"{report.taken:,} rows taken, {report.rejected:,} rejected"
-                    self._say(report.source, words if report.read else "it was taken before")
+                    if words := words_on(report):
+                        self._say(report.source, words)
             except Exception as error:  # noqa: BLE001 - one folder that fails must not end the looking
                 self._say("label_folders", f"{type(error).__name__}: {error}")
             self._stop.wait(LOOK_EVERY)
@@ -159,6 +159,13 @@ class LabelFolders:
         if self._told.get(about) != words:
             self._told[about] = words
             print(f"{about}: {words}", file=sys.stderr, flush=True)
+
+
+def words_on(report: Report) -> str:
+    """What became of a file; nothing of one that could not be read, of which the reason was told."""
+    if report.read:
+        return f"{report.taken:,} rows taken, {report.rejected:,} rejected"
+    return "it was taken before" if report.before else ""
 
 
 def _stamp(path: Path) -> Stamp:
