@@ -217,7 +217,6 @@ def broken(*args: Any) -> Any:
         {"features": lambda order: object()}, {"y_pred": lambda answer: object()}, {"id": lambda order: 7},
         {"features": ["a", "b", "c"]}, {"batch": True}, {"unit": lambda: "too few arguments"},
     ],
-    ids=str,
 )  # fmt: skip
 def test_a_failure_to_record_never_reaches_the_prediction(
     client: Client, recorded: Callable[[], list[Row]], caplog: pytest.LogCaptureFixture, terms: Any
