@@ -150,6 +150,15 @@ def test_figures_are_shown_as_they_are(run: Run, tmp_path: Path) -> None:
     assert "0.9000" in said.out
 
 
+def test_status_says_that_a_rollout_was_rolled_back(run: Run, tmp_path: Path) -> None:
+    Desk.ready(tmp_path / "s", versions=2, rollout=ROLLOUT)
+    assert run("rollout", MODEL, "2").code == 0
+    assert run("rollback", MODEL).code == 0
+    assert "champion: version 1; version 2 was rolled back" in run("status", MODEL).out
+    assert run("promote", MODEL, "2").code == 0
+    assert "champion: version 2\n" in run("status", MODEL).out
+
+
 def test_commands_go_through_a_server_where_one_runs(server: Server, run: Run) -> None:
     model = server.model(versions=2)
     state = str(server.home.path)

@@ -245,7 +245,7 @@ def settings_text(settings: Settings) -> str:
         *_lines(settings.retrain),
         "notify:" if settings.notify else "notify: {}",
         *_lines(settings.notify),
-        "label_folders:" if settings.label_folders else "label_folders: {}",
+        "label_folders:" if settings.label_folders else "label_folders: {}  # such as  {churn: /data/labels}",
         *_lines(settings.label_folders),
     ]
     return "\n".join(lines) + "\n"

@@ -86,7 +86,7 @@ def _imported(each: dict[str, Any]) -> str:
     """What became of a source of history, or of a label file."""
     how = "imported" if each["finished"] else "not imported to its end"
     words = f"{each['source']}: {how}, {each['taken']:,} {each['kind']}, {each['rejected']:,} rows rejected"
-    return f"{words}; {each['error']}" if each["error"] else words
+    return f"{words}; {each['error'].removeprefix(each['source']).lstrip()}" if each["error"] else words
 
 
 def _traffic(found: dict[str, Any]) -> str:
@@ -95,9 +95,17 @@ def _traffic(found: dict[str, Any]) -> str:
         return "no champion yet; register a version, then: lossloop promote"
     words = f"champion: version {traffic['champion']}"
     if traffic.get("challenger") is None:
-        return words
+        return words + _over(found["rollout"], traffic["champion"])
     how = "in shadow" if traffic.get("shadow") else f"at {traffic.get('share', 0):.0%} of the traffic"
     return f"{words}; challenger: version {traffic['challenger']} {how}"
+
+
+def _over(rollout: dict[str, Any] | None, champion: int) -> str:
+    """How the last rollout ended, where its version did not become the champion."""
+    ends = {"rolled_back": "was rolled back", "refused": "was refused"}
+    if rollout is None or rollout["stage"] not in ends or rollout["challenger"] == champion:
+        return ""
+    return f"; version {rollout['challenger']} {ends[rollout['stage']]}"
 
 
 def _losses(found: dict[str, Any]) -> Table:

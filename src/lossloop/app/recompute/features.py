@@ -38,7 +38,7 @@ def read_features(log: LogReader, store: Store, keys: Keys, model: str) -> list[
     if (count := sum(map(len, tables))) > MOST_ROWS:
         raise TooLarge(
             f"features are read from the log for up to {MOST_ROWS:,} predictions, and {model} has {count:,}; "
-            "take a loss without features, and no slices",
+            "whatever is asked of them; take a loss without features, and no slices",
             field="loss",
         )
     asked = predicted(log, model)
