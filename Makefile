@@ -5,6 +5,8 @@ VENV ?= .venv
 DEMO ?=
 # `make torture TORTURE="--rounds 20 --postgres"` passes options on.
 TORTURE ?=
+# How many processes share the tests; with 0 there is one, which shows more.
+WORKERS ?= 2
 # Which PyTorch `make test-torch` brings.
 TORCH ?= torch==2.13.0
 BENCH ?= import_time
@@ -28,7 +30,7 @@ setup: python  ## Install everything that tests, docs and benches need
 	@$(PYTHON) scripts/setup.py dev
 
 test: check  ## Install, check and test everything
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 check: setup  ## Format, lint, types, the house, the docs and the locks, without running tests
 	$(BIN)/ruff format --check --quiet .

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lossloop.app.up import free_port
 from tests.house.repository import ROOT
 
 _FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -65,18 +65,12 @@ def missing(shown: list[str], seen: str) -> list[str]:
     return [line for line in shown if alike(line) not in lines]
 
 
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 @dataclass(kw_only=True)
 class Reader:
     """Somebody who follows pages in a directory of their own, with a port of their own."""
 
     place: Path
-    port: str = field(default_factory=_free_port)
+    port: str = field(default_factory=lambda: str(free_port("127.0.0.1")))
     _terminals: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
     def follow(self, path: Path) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -39,6 +40,8 @@ LOOK_EVERY = 0.2
 STEADY = 10.0
 """Seconds after which a part that runs is no longer taken for one that cannot."""
 MOST_PORT = 65_535
+_PORTS = range(10_000, 32_768)
+"""Below those that systems give to outgoing connections."""
 STDERR = 2
 
 
@@ -179,10 +182,12 @@ def check_port(host: str, port: int) -> None:
 
 
 def free_port(host: str) -> int:
-    """A port that is free now."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that is free now, and that no outgoing connection is given before it is listened on."""
+    for port in random.sample(_PORTS, len(_PORTS)):
+        with contextlib.suppress(InUse):
+            check_port(host, port)
+            return port
+    raise InUse(f"no port of {host} is free; close some connections, or choose one with --port")
 
 
 def _folding(home: Home) -> Steps:

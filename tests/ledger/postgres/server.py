@@ -12,12 +12,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from lossloop.app.up import free_port
 
 PASSWORD = "s3cret:with@signs"
 PATIENCE = 60.0
@@ -41,7 +42,7 @@ class Server:
         self._data = self.folder / "data"
         self._user = _user()
         self._binaries = _readable(_binaries(), self.folder, self._user)
-        self.port = _free_port()
+        self.port = free_port("127.0.0.1")
         if self._user is not None:
             os.chown(self.folder, self._user.pw_uid, self._user.pw_gid)
         self._make()
@@ -154,12 +155,6 @@ def _readable(binaries: Path, folder: Path, user: pwd.struct_passwd | None) -> P
         return binaries
     shutil.copytree(binaries.parent, folder / "programs", symlinks=True)
     return folder / "programs" / binaries.name
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _children(leader: int) -> list[int]:
