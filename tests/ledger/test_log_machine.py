@@ -127,10 +127,7 @@ class LogMachine(RuleBasedStateMachine):
         }
         assert {(model, id) for model, rows in gone.items() for id in rows.ids} == ids
         for each in self.known:
-            if each.kind is Kind.OUTCOME:
-                each.rows = [row for row in each.rows if (each.model, row[0]) not in ids]
-            elif models is None or each.model in models:
-                each.rows = [row for row in each.rows if row[1] != unit]
+            each.rows = [row for row in each.rows if (each.model, row[0]) not in ids]
         assert held(self.log.directory, unit, models) == {}
 
     @rule(model=MODELS, age=st.integers(0, 20))
