@@ -138,6 +138,12 @@ def test_pruning_needs_to_know_what_is_too_much(run: Run, desk: Desk, options: l
     assert words in " ".join(said.err.split())
 
 
+def test_pruning_a_model_that_is_not_there_says_so(run: Run, desk: Desk) -> None:
+    said = run("ledger", "prune", "nobody", "--older-than", "1d")
+    assert said.code == 1
+    assert "unknown model 'nobody'" in " ".join(said.err.split())
+
+
 @pytest.mark.parametrize("name", ["b.tar.zst", "b"])
 def test_an_export_is_imported(run: Run, desk: Desk, tmp_path: Path, name: str) -> None:
     said = run("ledger", "export", str(tmp_path / name), "--json").json

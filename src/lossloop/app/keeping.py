@@ -9,7 +9,7 @@ from lossloop.app.books import Books
 from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, Micros, SystemClock
-from lossloop.core.errors import LossloopError
+from lossloop.core.errors import LossloopError, UnknownName
 from lossloop.ledger.files.retention import prune as prune_files
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.joined.keys import Keys
@@ -114,9 +114,12 @@ def prune(
         InputError: Neither an age nor a size.
         InUse: Another process seals, prunes, erases or exports.
         StateError: The database's user may not remove facts.
+        UnknownName: There is no such model.
     """
     state = home.state()
     try:
+        if model not in (known := Books(state).models()):
+            raise UnknownName("model", model, known)
         return _prune(home, state, model, cutoff, larger_than, dry_run=dry_run)
     finally:
         state.close()
