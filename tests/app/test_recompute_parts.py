@@ -300,7 +300,7 @@ def test_a_number_with_many_values_makes_no_slices(monkeypatch: pytest.MonkeyPat
 
 def test_features_of_too_much_history_are_refused(monkeypatch: pytest.MonkeyPatch, desk: Desk) -> None:
     monkeypatch.setattr(features, "MOST_ROWS", 3)
-    with pytest.raises(TooLarge, match="up to 3 predictions, and m has 4; take a loss without features"):
+    with pytest.raises(TooLarge, match="of up to 3, and m has 4; take a loss without features"):
         ask(desk, by=("carrier",))
 
 

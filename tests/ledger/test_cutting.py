@@ -97,9 +97,10 @@ def test_a_fact_that_is_still_to_be_told_goes_along(tmp_path: Path) -> None:
 def written_to(log: SegmentLog) -> Iterator[None]:
     """Two writers: what the second writes says how far the first one was."""
     over, clock = threading.Event(), SystemClock()
+    cause, effect = log.writer(), log.writer()  # which make the directory: there is something to copy
 
     def work() -> None:
-        cause, effect, number = log.writer(), log.writer(), 0
+        number = 0
         while not over.is_set():
             number += 1
             cause.append([prediction_frame([f"{number}"], time=clock.now(), model="cause")])

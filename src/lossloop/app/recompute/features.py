@@ -37,8 +37,8 @@ def read_features(log: LogReader, store: Store, keys: Keys, model: str) -> list[
     tables = [Table(store, history_of(model)), Table(store, model)]
     if (count := sum(map(len, tables))) > MOST_ROWS:
         raise TooLarge(
-            f"features are read from the log for up to {MOST_ROWS:,} predictions, and {model} has {count:,}; "
-            "whatever is asked of them; take a loss without features, and no slices",
+            f"features are read for all predictions of a model, of up to {MOST_ROWS:,}, and {model} has "
+            f"{count:,}; take a loss without features, and no slices",
             field="loss",
         )
     asked = predicted(log, model)
