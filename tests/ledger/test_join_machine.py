@@ -139,7 +139,8 @@ class Books:
     def absence(self, until: Micros) -> None:
         ripe = [each for each in self.rows[False][self.absent :] if each.at <= until]
         self.absent += len(ripe)
-        nothing_came = [each for each in ripe if each.since is None]
+        # Of a row that was erased nothing is known, not even that no outcome came.
+        nothing_came = [each for each in ripe if each.since is None and each.y_pred is not None]
         self.made_up = len(nothing_came)
         for row in nothing_came:
             row.label = row.judged = (0.0,)
