@@ -20,7 +20,8 @@ from lossloop.act.decide import (
     answer,
     gate,
 )
-from lossloop.act.policy import Labels, Mode, Policy, Quota, Verb, Watch, WatchKind
+from lossloop.act.policy import Labels, Mode, Policy, Quota, Verb
+from lossloop.act.watches import GuardrailWatch
 from lossloop.core.clock import DAY, HOUR, Micros
 from lossloop.core.records import Decision
 from lossloop.core.tasks import Task
@@ -31,7 +32,7 @@ POLICY = Policy(
     loss="log_loss(cap=5)",
     labels=Labels(mature_after=HOUR),
     mode=Mode.ACT,
-    watches={"worse": Watch(kind=WatchKind.GUARDRAIL, limit=1.0, promise="5% ever")},
+    watches={"worse": GuardrailWatch(limit=1.0, promise="5% ever")},
     on={"worse": ({Verb.RETRAIN: "train"}, {Verb.NOTIFY: "oncall"}, {Verb.NOTIFY: "log"})},
     budget={"retrain": Quota(most=2, span=7 * DAY), "notify": Quota(most=1, span=DAY)},
     probation=14 * DAY,

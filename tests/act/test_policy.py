@@ -18,11 +18,10 @@ from lossloop.act.policy import (
     Policy,
     Quota,
     Verb,
-    Watch,
-    WatchKind,
     override,
     read_policy,
 )
+from lossloop.act.watches import GuardrailWatch, RegressionWatch
 from lossloop.core.clock import DAY, HOUR
 from lossloop.core.errors import InputError, PolicyError
 from lossloop.core.tasks import Task
@@ -95,8 +94,8 @@ def test_every_key_is_read() -> None:
         block=DAY,
         timezone="America/New_York",
         watches={
-            "worse": Watch(kind=WatchKind.REGRESSION, tolerance=0.02, promise="1 per 3650 blocks"),
-            "poor": Watch(kind=WatchKind.GUARDRAIL, limit=0.9, promise="5% ever"),
+            "worse": RegressionWatch(tolerance=0.02, promise="1 per 3650 blocks"),
+            "poor": GuardrailWatch(limit=0.9, promise="5% ever"),
         },
         rollout=Plan(
             shadow=21, clip_difference=0.5, steps=(0.01, 0.05, 0.25, 0.5), step_for=3 * DAY, error=0.05,
@@ -147,11 +146,13 @@ WRONG_LINES = [
      "labels.missing: 'skip' is not possible; there are: same_in_both_arms, worst_case"),
     ("worse", "  worse: {kind: regresion, promise: 5% ever}",
      "watches.worse.kind: 'regresion' is not possible; did you mean 'regression'?"),
+    ("worse", "  worse: {promise: 5% ever}", "watches.worse: the key 'kind' is missing"),
+    ("worse", "  worse: drift", "watches.worse: must be a mapping of keys to values, not 'drift'"),
     ("worse", "  worse: {kind: regression, promise: 5% ever}",
-     "watches.worse: a regression needs the key 'tolerance'"),
+     "watches.worse: the key 'tolerance' is missing"),
     ("worse", "  worse: {kind: regression, tolerance: 0.02}", "watches.worse: the key 'promise' is missing"),
     ("worse", "  worse: {kind: regression, tolerance: 0.02, limit: 1, promise: 5% ever}",
-     "watches.worse.limit: a regression takes 'tolerance', not 'limit'"),
+     "watches.worse.limit: unknown key 'limit'; there are: against, promise, tolerance"),
     ("worse", "  worse: {kind: regression, tolerance: -0.02, promise: 5% ever}",
      "watches.worse.tolerance: must be above 0, not -0.02"),
     ("worse", "  worse: {kind: regression, tolerance: .nan, promise: 5% ever}",
@@ -161,7 +162,7 @@ WRONG_LINES = [
     ("worse", "  worse: {kind: regression, against: champion, tolerance: 0.02, promise: 5% ever}",
      "watches.worse.against: 'champion' is not possible; there are: reference"),
     ("poor", "  poor: {kind: guardrail, tolerance: 0.9, promise: 5% ever}",
-     "watches.poor: a guardrail needs the key 'limit'"),
+     "watches.poor.tolerance: unknown key 'tolerance'; there are: limit, promise"),
     ("poor", f"  poor: {{kind: guardrail, promise: 5% ever, limit: {'9' * 400}}}",
      "watches.poor.limit: is larger than any number that can be computed with"),
     ("poor", "  rollout: {kind: guardrail, limit: 1, promise: 5% ever}",

@@ -389,3 +389,39 @@ def test_a_loss_without_outcomes_is_shown_once_per_prediction(tmp_path: Path) ->
     with desk.books() as books:
         (shown,) = shown_of(books.documents, MODEL)
     assert (shown.predictions, shown.losses.count, shown.losses.total) == (4, 4, 3.0)
+
+
+def watch_of(desk: Desk) -> dict[str, Any]:
+    with desk.books() as books:
+        found: dict[str, Any] = status(books, MODEL)["watches"]["worse"]
+        return found
+
+
+def test_a_watch_that_asks_something_else_begins_anew(tmp_path: Path) -> None:
+    """Evidence against one limit is none against another: kept, it would break the new limit's promise."""
+    desk = watched(tmp_path)
+    for day in range(2):
+        desk.day(day, 0.3)
+    before = desk.points("worse")[-1]
+    assert before.evidence > 0.0
+    desk.policy(watches={"worse": {**WATCH, "tolerance": 0.4}}, on=ON)
+    desk.day(2, 0.3)
+    found = watch_of(desk)
+    assert found["count"] == 1
+    assert desk.points("worse")[-1].evidence < before.evidence
+
+
+def test_the_same_watch_written_again_goes_on(tmp_path: Path) -> None:
+    desk = watched(tmp_path)
+    desk.day(0, 0.1)
+    desk.policy(watches={"worse": WATCH}, on=ON)
+    desk.day(1, 0.1)
+    assert watch_of(desk)["count"] == 2
+
+
+def test_a_watch_says_what_it_asks_and_what_it_cannot_see(tmp_path: Path) -> None:
+    desk = watched(tmp_path)
+    found = watch_of(desk)
+    assert found["asks"] == "regression"
+    assert found["promise"] == "1 per 20 blocks"
+    assert "harder season" in found["cannot_see"]

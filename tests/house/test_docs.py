@@ -43,8 +43,10 @@ def records_in(kind: Any) -> Iterator[type[msgspec.Struct]]:
 
 
 def words_in(kind: Any) -> Iterator[str]:
-    """Every value that an enumeration somewhere in a type can take."""
+    """Every value that an enumeration somewhere in a type can take, and every kind that a record can be."""
     for record in records_in(kind):
+        if record.__struct_config__.tag is not None:
+            yield str(record.__struct_config__.tag)
         for hint in get_type_hints(record).values():
             for inner in (hint, *get_args(hint)):
                 if isinstance(inner, type) and issubclass(inner, Enum):
@@ -84,7 +86,8 @@ def rows_of(text: str) -> set[str]:
 def test_every_key_of_a_policy_is_a_row_of_its_reference() -> None:
     records = [record for record in records_in(Policy) if record.__name__ != "Quota"]  # written in words
     keys = {field for record in records for field in record.__struct_fields__}
-    assert rows_of(page("policy.md")) == keys
+    tags = {str(field) for record in records if (field := record.__struct_config__.tag_field)}
+    assert rows_of(page("policy.md")) == keys | tags
 
 
 def test_every_word_that_a_policy_can_say_is_in_its_reference() -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from lossloop.act.strict import Path, Problem, Reader, build
+from lossloop.act.watches import AnyWatch
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
@@ -37,15 +38,6 @@ class Mode(StrEnum):
 
     OBSERVE = "observe"
     ACT = "act"
-
-
-class WatchKind(StrEnum):
-    """What a watch asks of the champion's losses."""
-
-    GUARDRAIL = "guardrail"
-    """Is the mean loss at most `limit`?"""
-    REGRESSION = "regression"
-    """Is the mean loss at most the reference's upper bound plus `tolerance`?"""
 
 
 class Missing(StrEnum):
@@ -79,16 +71,6 @@ class Retention(Record, frozen=True):
     size: Size | None = None
 
 
-class Watch(Record, frozen=True):
-    """A standing question about the champion's losses, judged on block means."""
-
-    kind: WatchKind
-    promise: str
-    against: str = "reference"
-    tolerance: float | None = None
-    limit: float | None = None
-
-
 class Plan(Record, frozen=True):
     """How a challenger comes to be promoted or refused."""
 
@@ -120,7 +102,7 @@ class Policy(Record, frozen=True):
     unit: str = "row"
     block: Duration = DAY
     timezone: str = "UTC"
-    watches: dict[str, Watch] = {}
+    watches: dict[str, AnyWatch] = {}
     rollout: Plan | None = None
     on: dict[str, tuple[dict[Verb, str], ...]] = {}
     approve: tuple[str, ...] = ()
@@ -138,8 +120,6 @@ class Policy(Record, frozen=True):
 ACTIONS = ("notify", "promote", "retrain", "roll_back")
 ROLLOUT = "rollout"
 """What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
-LEAST = 1e-100
-"""Of a limit or a tolerance: losses are divided by it, and the largest is 1e100."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -192,7 +172,8 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
     if policy.retention is not None and policy.retention.age is policy.retention.size:
         yield Problem(("retention",), "needs an age, a size or both, as {age: 400d, size: 10GB}")
     for name, watch in policy.watches.items():
-        yield from _watch(watch, ("watches", name))
+        for key, message in watch.problems():
+            yield Problem(("watches", name, key), message)
     if policy.rollout is not None:
         yield from _plan(policy.rollout, ("rollout",))
     yield from _reactions(policy)
@@ -233,22 +214,6 @@ def _reactions(policy: Policy) -> Iterator[Problem]:
             yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
         if name == ROLLOUT and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
             yield Problem(("on", name), "a rollout acts by itself; of it one can only be notified")
-
-
-def _watch(watch: Watch, path: Path) -> Iterator[Problem]:
-    wanted = "limit" if watch.kind is WatchKind.GUARDRAIL else "tolerance"
-    other = "tolerance" if wanted == "limit" else "limit"
-    number = getattr(watch, wanted)
-    if number is None:
-        yield Problem(path, f"a {watch.kind} needs the key {wanted!r}")
-    elif not (math.isfinite(number) and number > 0):
-        yield Problem((*path, wanted), f"must be above 0, not {number:g}")
-    elif number < LEAST:
-        yield Problem((*path, wanted), f"{number:g} is too small to divide by; write {LEAST:g} or more")
-    if getattr(watch, other) is not None:
-        yield Problem((*path, other), f"a {watch.kind} takes {wanted!r}, not {other!r}")
-    if watch.against != "reference":
-        yield Problem((*path, "against"), f"{watch.against!r} is not possible; there are: reference")
 
 
 def _plan(plan: Plan, path: Path) -> Iterator[Problem]:

@@ -28,7 +28,10 @@ class Problem(Exception):
 
 
 def build(kind: Any, value: Any, readers: Readers, path: Path = ()) -> Any:
-    """Make a `kind` of a value: Struct, enum, dict, tuple, optional, number, text, or a type in `readers`."""
+    """Make a `kind` of a value: Struct, enum, dict, tuple, optional, number, text, or a type in `readers`.
+
+    A union of Structs is told apart by the key that is their tag.
+    """
     if kind in readers:
         return _read(readers[kind], value, path)
     if typing.get_origin(kind) is not None:
@@ -44,8 +47,23 @@ def _generic(kind: Any, value: Any, readers: Readers, path: Path) -> Any:
         return _dict(inner, value, readers, path)
     if origin is tuple:
         return _tuple(inner[0], value, readers, path)
-    rest = next(option for option in inner if option is not type(None))
-    return None if value is None else build(rest, value, readers, path)
+    rest = [option for option in inner if option is not type(None)]
+    if len(rest) > 1:
+        return _tagged(rest, value, readers, path)
+    return None if value is None else build(rest[0], value, readers, path)
+
+
+def _tagged(options: list[type[msgspec.Struct]], value: Any, readers: Readers, path: Path) -> Any:
+    """The record that a mapping's tag names, made of its other keys."""
+    found = dict(_expect(value, dict, "a mapping of keys to values", path))
+    key = str(options[0].__struct_config__.tag_field)
+    if key not in found:
+        raise Problem(path, f"the key {key!r} is missing")
+    known = {str(option.__struct_config__.tag): option for option in options}
+    tag = str(found.pop(key))
+    if tag not in known:
+        raise Problem((*path, key), f"{tag!r} is not possible; {alternatives(tag, known)}")
+    return _struct(known[tag], found, readers, path)
 
 
 def _read(reader: Reader, value: Any, path: Path) -> Any:

@@ -15,6 +15,7 @@ from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, remember
 from lossloop.app.books import Books, Crowned
 from lossloop.app.reading import plain
+from lossloop.app.watches import needs_rows
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict
 from lossloop.core.ids import digest
@@ -202,7 +203,7 @@ class Acting:
     def _judge_rows_from_here(self) -> None:
         """Pass over rows from before the rollout, which say nothing about it, unless a watch needs them."""
         lens = self.books.lens(self.model)
-        if not any(map(lens.by_rows, lens.policy.watches.values())):
+        if not needs_rows(lens):
             cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self._last_seq)
             self.books.documents.put("cursor", self.model, cursor)
 

@@ -14,7 +14,6 @@ from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName
 from lossloop.core.records import Decision, Record, Verdict
 from lossloop.core.traffic import Traffic
-from lossloop.judges import RiskState
 
 
 class WatchState(Record, frozen=True):
@@ -23,7 +22,8 @@ class WatchState(Record, frozen=True):
     version: int
     since: Micros
     """When that version became champion; the watch begins anew with each reign."""
-    judged: RiskState
+    judged: msgspec.Raw
+    """The state of the watch's judge, as JSON: each kind has its own."""
     verdict: Verdict | None = None
     incident: Micros | None = None
     """When it raised the alarm that was last answered."""

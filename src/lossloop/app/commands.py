@@ -14,9 +14,11 @@ from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.forgetting import remember
 from lossloop.app.judging import Lens
+from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
+from lossloop.judges import parse
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone, Stretches
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
@@ -178,11 +180,23 @@ def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micro
     champion = versions.alias(books.documents, policy.model, CHAMPION)
     _check_history(policy, books)
     check_watches(lens, books, champion)
+    if policy.model in books.models():
+        _begin_anew(books, books.policy(policy.model), policy)
     books.documents.put("policy", policy.model, PolicyText(text=command.text, at=now))
-    for name in books.documents.all("watch", dict[str, Any], prefix=f"{policy.model}/"):
-        books.documents.drop("watch", name)
     acting(policy.model, now).route()
     return Result(ok=True, message=f"the policy of {policy.model} is in force, in mode {policy.mode}")
+
+
+def _begin_anew(books: Books, before: Policy, after: Policy) -> None:
+    """Forget what watches have judged that ask something else now: it is no evidence against another limit.
+
+    The others go on, so that a policy may be set as often as anyone deploys.
+    """
+    same = (before.labels, before.unit) == (after.labels, after.unit)
+    for name, watch in before.watches.items():
+        if not same or after.watches.get(name) != watch:
+            for kind in ("watch", "watch_error", "gathered"):
+                books.documents.drop(kind, f"{after.model}/{name}")
 
 
 def _check_history(policy: Policy, books: Books) -> None:
@@ -207,9 +221,9 @@ def check_watches(lens: Lens, books: Books, champion: int | None) -> None:
         lens.canary(lens.policy.rollout, None)
     for name, watch in lens.policy.watches.items():
         try:
-            lens.by_rows(watch)
+            parse(watch.promise)
             if champion is not None:
-                lens.judge(watch, versions.find(books.documents, lens.policy.model, champion))
+                judge_of(lens, watch, versions.find(books.documents, lens.policy.model, champion))
         except InputError as error:
             raise InputError(f"watch {name!r}: {error}", field=f"watches.{name}") from None
 
@@ -266,7 +280,7 @@ def _check_judged(books: Books, version: Version) -> None:
     lens = books.lens(version.model)
     for name, watch in lens.policy.watches.items():
         try:
-            lens.judge(watch, version)
+            judge_of(lens, watch, version)
         except InputError as error:
             raise InputError(f"watch {name!r} could not judge {version.name}: {error}") from None
 

@@ -8,42 +8,28 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from lossloop import losses
-from lossloop.act.policy import Missing, Plan, Policy, Watch, WatchKind
+from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
 from lossloop.core.calendar import Int64
-from lossloop.core.clock import format_duration, parse_duration
 from lossloop.core.errors import InputError
-from lossloop.core.records import Role, Verdict, VerdictKind
+from lossloop.core.records import Role
 from lossloop.core.tasks import Task
 from lossloop.judges import (
     Assigned,
     Canary,
-    Counts,
-    Guardrail,
     Pairs,
-    Promise,
-    Reference,
-    Regression,
-    RiskState,
     Shadow,
     block_means,
     fill_missing,
-    parse,
-    reference_of_blocks,
-    refuse_per_row,
 )
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import ROLES, Rows
 from lossloop.losses import Loss
-from lossloop.registry import Version
 
-RiskJudge = Guardrail | Regression
-
-_CHAMPION = ROLES.index(Role.CHAMPION)
+CHAMPION = ROLES.index(Role.CHAMPION)
 MOST = 1e100
 """A loss beyond counts as this one: squares and sums of it are finite, and it alarms all the same."""
 
@@ -113,77 +99,15 @@ class Lens:
         """The loss of each row with its outcome as it was known at the judging age."""
         return self.scores(rows.labels_by(self.policy.labels.mature_after), rows.y_pred)
 
-    def by_rows(self, watch: Watch) -> bool:
-        """Whether a watch judges rows: its promise counts outcomes. Else it judges block means."""
-        return parse(watch.promise).counts is Counts.OUTCOMES
-
-    def judge(self, watch: Watch, champion: Version) -> RiskJudge:
-        """The judge of a watch on a champion.
-
-        Raises:
-            InputError: The champion has no reference that this watch could stand on, or rows are to be
-                judged that depend on each other.
-        """
-        promise = parse(watch.promise)
-        reference = champion.manifest.reference
-        if self.by_rows(watch) and reference is not None:
-            refuse_per_row(reference.design_effect)
-        if watch.kind is WatchKind.GUARDRAIL:
-            return Guardrail(limit=_given(watch.limit), promise=promise, floor=self._floor)
-        self._check_reference(champion)
-        return Regression(
-            reference=self._reference(champion, promise), tolerance=_given(watch.tolerance), promise=promise,
-            floor=self._floor,
-        )  # fmt: skip
-
-    def _check_reference(self, champion: Version) -> None:
-        """Refuse a reference that was measured by another loss or over other blocks."""
-        found = champion.manifest.reference
-        if found is None:
-            raise InputError(
-                f"{champion.name} has no reference; register it with one, or use a guardrail",
-                field="reference",
-            )
-        if losses.parse(found.loss).version != self.loss.version:
-            raise InputError(
-                f"the reference of {champion.name} is of {found.loss}, the policy's loss {self.policy.loss}",
-                field="reference.loss",
-            )
-        if parse_duration(found.block) != self.policy.block:
-            raise InputError(
-                f"the reference of {champion.name} is over blocks of {found.block}, the policy's are of "
-                f"{format_duration(self.policy.block)}",
-                field="reference.block",
-            )
-
-    def _reference(self, champion: Version, promise: Promise) -> Reference:
-        found = champion.manifest.reference
-        if found is None or promise.counts is not Counts.OUTCOMES:
-            return reference_of_blocks(found.block_means if found else ())
-        if found.row_upper is None:
-            raise InputError(
-                f"the reference of {champion.name} has no row_upper; write the promise per blocks"
-            )
-        return Reference(estimate=found.mean, upper=found.row_upper, count=found.rows, method="betting")
-
     @property
-    def _floor(self) -> float:
+    def floor(self) -> float:
+        """The least loss; 0 where the loss has none."""
         low = float(self.loss.bounds[0])
         return low if np.isfinite(low) else 0.0
 
     def champion_rows(self, rows: Rows, champion: int) -> Rows:
         """The rows that the champion answered as champion."""
-        return rows.pick((rows.version == champion) & (rows.role == _CHAMPION))
-
-    def risk_of_rows(self, rows: Rows) -> Floats:
-        """Losses for an alarm: an outcome that did not come counts as the least loss."""
-        return fill_missing(self.matured_scores(rows), self._floor)
-
-    def risk_of_block(self, rows: Rows) -> float:
-        """The block's mean loss for an alarm: rows are averaged per unit, then units."""
-        return float(
-            block_means(self.risk_of_rows(rows), np.zeros(len(rows), np.int64), _units(rows)).mean[0]
-        )
+        return rows.pick((rows.version == champion) & (rows.role == CHAMPION))
 
     def labelled(self, rows: Rows) -> int:
         """How many rows had a loss at the judging age: their outcome, unless the loss needs none."""
@@ -204,7 +128,7 @@ class Lens:
                 field="loss",
             )
         return Canary(
-            bound=self.bound, floor=self._floor, centre=centre, error=plan.error,
+            bound=self.bound, floor=self.floor, centre=centre, error=plan.error,
             roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
             missing=str(self.policy.labels.missing),
         )  # fmt: skip
@@ -220,7 +144,7 @@ class Lens:
         return Shadow(
             roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
             error=plan.error, clip=plan.clip_difference, missing=str(self.policy.labels.missing),
-            bound=self.bound - self._floor if np.isfinite(self.bound) else None,
+            bound=self.bound - self.floor if np.isfinite(self.bound) else None,
         )  # fmt: skip
 
     def assigned(self, rows: Rows, rollout: Rollout) -> Assigned:
@@ -241,17 +165,14 @@ class Lens:
         # The judge clips the block's difference. Clipping rows would cut off what a bad day is made of: on
         # the flights the challenger is then never certified (-.008 instead of -.232).
         if self.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
-            return Pairs(difference=_mean(found, paired))
-        worst = self.bound - self._floor
+            return Pairs(difference=mean_of_block(found, paired))
+        worst = self.bound - self.floor
         least, most = fill_missing(found, -worst), fill_missing(found, worst)
-        return Pairs(difference=np.array([np.nan]), least=_mean(least, paired), most=_mean(most, paired))
-
-
-def no_data(verdict: Verdict, why: str) -> Verdict:
-    """The same evidence, but an honest answer: outcomes were due and none came, which is never a pass."""
-    if verdict.kind is VerdictKind.ALARM:
-        return verdict
-    return msgspec.structs.replace(verdict, kind=VerdictKind.NO_DATA, reason=f"{why}; {verdict.reason}")
+        return Pairs(
+            difference=np.array([np.nan]),
+            least=mean_of_block(least, paired),
+            most=mean_of_block(most, paired),
+        )
 
 
 def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[Int64, Floats]]:
@@ -286,16 +207,7 @@ def _units(rows: Rows) -> Int64 | None:
     return np.asarray(np.argsort(np.argsort(first))[inverse])
 
 
-def _mean(values: Floats, rows: Rows) -> Floats:
-    """The block's mean as an array of one; NaN where every value is."""
+def mean_of_block(values: Floats, rows: Rows) -> Floats:
+    """A block's mean as an array of one: rows are averaged per unit, then units. NaN where every value is."""
     found = block_means(values, np.zeros(len(values), np.int64), _units(rows)).mean
     return found if len(found) else np.array([np.nan])
-
-
-def _given(number: float | None) -> float:
-    if number is None:
-        raise InputError("a guardrail needs a limit, a regression a tolerance")
-    return number
-
-
-__all__ = ["Lens", "RiskJudge", "RiskState", "no_data"]

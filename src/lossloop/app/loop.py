@@ -5,9 +5,11 @@ whenever and however often they are folded; that makes a crash harmless and a ba
 
     for every frame of the log, in order:
         1. time moves on to it
-        2. what has reached its judging age by then is judged: rows, then whole blocks, in prediction order
+        2. what is due by then is judged: blocks of arrivals that are over, then what has reached its judging
+           age, rows first and then whole blocks, in prediction order
         3. a verdict is answered at once: a rollout moves, an alarm is followed, as far as the policy allows
-        4. the frame's facts are taken: predictions and outcomes meet, commands are obeyed
+        4. the frame's facts are taken: predictions and outcomes meet, commands are obeyed, and what watches
+           look at on arrival is shown to them
         5. what dashboards show follows the outcomes as they come
 """
 
@@ -21,6 +23,7 @@ import numpy as np
 from lossloop.act.rollout import Rollout, Stage, propose
 from lossloop.act.settings import Settings
 from lossloop.app.acting import Acting
+from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
 from lossloop.app.judging import Lens
@@ -28,7 +31,8 @@ from lossloop.app.kept import Kept
 from lossloop.app.reasons import count_reasons
 from lossloop.app.rolling import judge_canary, judge_shadow, move
 from lossloop.app.showing import show
-from lossloop.app.watching import judge_watch
+from lossloop.app.watches import by_rows, needs_rows
+from lossloop.app.watching import judge_outcomes
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
@@ -58,7 +62,7 @@ class Loop:
         if frame.kind is Kind.COMMAND:
             decided += obey(frame, self.books, self._acting, now=now, rows_in=self._kept.rows_in)
         elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
-            self._take(frame, now, segment=segment, start=start)
+            decided += self._take(frame, now, segment=segment, start=start)
         return decided
 
     def flush(self) -> None:
@@ -92,6 +96,8 @@ class Loop:
             return True
         if self._absent(model, lens, now) is not None:
             return True
+        if next(closed(self.books, model, lens, now), None) is not None:
+            return True
         if self._judges_rows(lens, rollout) and self._ripe(model, lens, now, most=1):
             return True
         return next(self._closed_blocks(model, lens, now), None) is not None
@@ -121,6 +127,7 @@ class Loop:
     def _judge(self, model: str, now: Micros) -> list[Decision]:
         acting, lens = self._acting(model, now), self.books.lens(model)
         self._take_absence(model, lens, now)
+        judge_arrivals(acting, lens)
         self._judge_rows(acting, lens)
         for block in self._closed_blocks(model, lens, now):
             self._judge_block(acting, lens, block)
@@ -140,13 +147,13 @@ class Loop:
         if rollout is not None and rollout.stage is Stage.CANARY:
             judge_canary(acting, self._kept.units(rollout), lens, rollout, rows)
         for name, watch in lens.policy.watches.items():
-            if lens.by_rows(watch):
-                judge_watch(acting, lens, name, rows, None)
+            if by_rows(watch):
+                judge_outcomes(acting, lens, name, rows, None)
 
     def _judges_rows(self, lens: Lens, rollout: Rollout | None) -> bool:
         """Whether anything judges rows: a canary, or a watch whose promise counts outcomes."""
         canary = rollout is not None and rollout.stage is Stage.CANARY
-        return canary or any(map(lens.by_rows, lens.policy.watches.values()))
+        return canary or needs_rows(lens)
 
     def _ripe(self, model: str, lens: Lens, now: Micros, most: int = 100_000) -> Rows:
         """Rows that have reached their judging age and were not judged as rows yet."""
@@ -167,18 +174,18 @@ class Loop:
     def _judge_block(self, acting: Acting, lens: Lens, block: Block) -> None:
         rows = self._kept.join(acting.model).table.block(block)
         for name, watch in lens.policy.watches.items():
-            if not lens.by_rows(watch):
-                judge_watch(acting, lens, name, rows, block)
+            if not by_rows(watch):
+                judge_outcomes(acting, lens, name, rows, block)
         rollout = self._running_rollout(acting.model)
         if rollout is not None and rollout.stage is Stage.SHADOW:
             judge_shadow(acting, lens, rollout, rows)
 
     # 4. The frame's facts.
 
-    def _take(self, frame: Frame, now: Micros, *, segment: str, start: int) -> None:
+    def _take(self, frame: Frame, now: Micros, *, segment: str, start: int) -> list[Decision]:
         model = model_of(frame.batch)
         if model not in self.books.models() or not frame.batch.num_rows:
-            return  # the servers refuse such facts; one from elsewhere must not stop the loop
+            return []  # the servers refuse such facts; one from elsewhere must not stop the loop
         lens, at, join = self.books.lens(model), self._arrival(frame, now), self._kept.join(model)
         history = is_history(frame.batch) and not self._replays
         if frame.kind is Kind.PREDICTION:
@@ -193,6 +200,11 @@ class Loop:
         )  # fmt: skip
         count_reasons(self.books.documents, model, taken.missing)
         show(self.books.documents, model, lens, taken)
+        if not taken.arrived or history:
+            return []
+        acting = self._acting(model, now)
+        take_arrivals(acting, lens, frame.batch, taken.arrived)
+        return acting.decided
 
     def _arrival(self, frame: Frame, now: Micros) -> Int64:
         """When each row came, by the clock that judges; history came when its events were."""

@@ -7,11 +7,14 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
+from lossloop.act.watches import Watch
 from lossloop.app.books import Books, Counts
 from lossloop.app.reasons import reasons
 from lossloop.app.showing import shown
+from lossloop.app.watches import kind_of
 from lossloop.core.clock import format_time
 from lossloop.core.records import Decision, Verdict
+from lossloop.judges import parse
 from lossloop.ledger.applier import DAMAGE
 from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.keys import Keys
@@ -50,7 +53,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
         "traffic": msgspec.to_builtins(books.traffic(model)),
         "rollout": None if rollout is None else {**msgspec.to_builtins(rollout), "share": rollout.share},
-        "watches": {name: _watch(books, model, name) for name in policy.watches},
+        "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),
         "losses": _losses(books, model),
@@ -101,15 +104,20 @@ def _version(version: Version) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _watch(books: Books, model: str, name: str) -> dict[str, Any]:
+def _watch(books: Books, model: str, name: str, watch: Watch) -> dict[str, Any]:
+    """A watch's last verdict, what it asks, and what it cannot see."""
+    asks = {
+        "asks": watch.kind,
+        "promise": parse(watch.promise).words,
+        "cannot_see": kind_of(watch).cannot_see,
+    }
     state = books.watch(model, name)
     if state is None or state.verdict is None:
         failed = books.documents.get("watch_error", f"{model}/{name}", Verdict)
-        return (
-            msgspec.to_builtins(failed) if failed else {"kind": "no_data", "reason": "nothing was judged yet"}
-        )
+        silent = {"kind": "no_data", "reason": "nothing was judged yet"}
+        return {**asks, **(msgspec.to_builtins(failed) if failed else silent)}
     incident = None if state.incident is None else format_time(state.incident)
-    return {**msgspec.to_builtins(state.verdict), "incident": incident}
+    return {**asks, **msgspec.to_builtins(state.verdict), "incident": incident}
 
 
 def _losses(books: Books, model: str) -> list[dict[str, Any]]:

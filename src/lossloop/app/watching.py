@@ -2,56 +2,79 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
-import numpy as np
 
 from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
 from lossloop.app.books import Crowned, Point, WatchState
-from lossloop.app.judging import Lens, RiskJudge, no_data
+from lossloop.app.judging import Lens
+from lossloop.app.watches import OF_OUTCOMES, Found, judge_of
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict, VerdictKind
-from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import PREVIOUS, versions
 
 
-def judge_watch(acting: Acting, lens: Lens, name: str, rows: Rows, block: Block | None) -> None:
-    """Judge the champion's rows, one by one, or as one block if they are one; then answer the verdict."""
-    crowned = acting.books.crowned(acting.model)
-    if crowned is None:
+def judge_outcomes(acting: Acting, lens: Lens, name: str, rows: Rows, block: Block | None) -> None:
+    """Judge the champion's rows at their judging age: one by one, or as one block if they are one.
+
+    A watch that looks at arrivals has nothing to do here.
+    """
+    watch = lens.policy.watches[name]
+    kind, crowned = OF_OUTCOMES.get(type(watch)), acting.books.crowned(acting.model)
+    if kind is None or crowned is None:
         return
     mine = lens.champion_rows(rows, crowned.version)
     mine = mine.pick(mine.seq > crowned.seq)
     if not len(mine):
         return
+    champion = versions.find(acting.books.documents, acting.model, crowned.version)
     try:
-        judge = _judge(acting, lens, name, crowned.version)
+        found = kind.evidence(lens, watch, champion, mine, block)
     except InputError as error:
-        _fail(acting, name, crowned, error)
+        fail(acting, name, error)
+        return
+    judge_found(acting, lens, name, found, rows=len(mine), block=block)
+
+
+def judge_found(
+    acting: Acting, lens: Lens, name: str, found: Found, *, rows: int, block: Block | None
+) -> None:
+    """Judge evidence on the champion, draw its point and answer the verdict."""
+    crowned, watch = acting.books.crowned(acting.model), lens.policy.watches[name]
+    if crowned is None:
+        return
+    try:
+        judge = judge_of(lens, watch, versions.find(acting.books.documents, acting.model, crowned.version))
+    except InputError as error:
+        fail(acting, name, error)
         return
     state = acting.books.watch(acting.model, name)
-    if state is None or state.version != crowned.version or state.since != crowned.at:
-        state = WatchState(version=crowned.version, since=crowned.at, judged=judge.start())
-    losses = lens.risk_of_rows(mine) if block is None else np.array([lens.risk_of_block(mine)])
-    judged, verdict = judge.update(state.judged, losses)
-    labelled = lens.labelled(mine)
-    if not labelled:
-        verdict = no_data(verdict, f"none of {len(mine)} outcomes came in time")
-    point = _point(acting, name, verdict, losses, mine, labelled)
-    label = "" if block is None else lens.policy.calendar.label(block)
-    acting.books.put_point(acting.model, msgspec.structs.replace(point, block=label))
-    _answer(acting, lens, name, msgspec.structs.replace(state, judged=judged, verdict=verdict))
+    if state is None or not _goes_on(state, crowned):
+        judged = as_json(judge.start())
+        state = WatchState(version=crowned.version, since=crowned.at, judged=judged)
+    before = msgspec.json.decode(state.judged, type=type(judge.start()))
+    after, verdict = judge.update(before, found.evidence)
+    if found.labelled == 0:
+        verdict = _no_data(verdict, f"none of {rows} outcomes came in time")
+    point = Point(
+        at=acting.now, watch=name, version=crowned.version, kind=verdict.kind, evidence=verdict.evidence,
+        threshold=verdict.threshold, mean=found.mean, rows=rows, labelled=found.labelled or 0,
+        block="" if block is None else lens.policy.calendar.label(block),
+    )  # fmt: skip
+    acting.books.put_point(acting.model, point)
+    _answer(acting, lens, name, msgspec.structs.replace(state, judged=as_json(after), verdict=verdict))
 
 
-def _judge(acting: Acting, lens: Lens, name: str, champion: int) -> RiskJudge:
-    return lens.judge(
-        lens.policy.watches[name], versions.find(acting.books.documents, acting.model, champion)
-    )
+def as_json(state: Any) -> msgspec.Raw:
+    """A judge's state as it is kept."""
+    return msgspec.Raw(msgspec.json.encode(state))
 
 
-def _fail(acting: Acting, name: str, crowned: Crowned, error: InputError) -> None:
+def fail(acting: Acting, name: str, error: InputError) -> None:
     """A watch that cannot judge says so; that is no pass, and stops nothing else."""
     before = acting.books.watch(acting.model, name)
     verdict = Verdict(kind=VerdictKind.ERROR, evidence=0.0, threshold=0.0, count=0, reason=str(error))
@@ -61,17 +84,23 @@ def _fail(acting: Acting, name: str, crowned: Crowned, error: InputError) -> Non
         acting.books.documents.put("watch_error", f"{acting.model}/{name}", verdict)
 
 
-def _point(acting: Acting, name: str, verdict: Verdict, losses: Floats, rows: Rows, labelled: int) -> Point:
-    return Point(
-        at=acting.now, watch=name, version=int(rows.version[0]), kind=verdict.kind, evidence=verdict.evidence,
-        threshold=verdict.threshold, mean=float(losses.mean()), rows=len(rows), labelled=labelled,
-    )  # fmt: skip
+def _goes_on(state: WatchState, crowned: Crowned) -> bool:
+    """Whether evidence adds to what was judged of this reign."""
+    return state.version == crowned.version and state.since == crowned.at
+
+
+def _no_data(verdict: Verdict, why: str) -> Verdict:
+    """The same evidence, but an honest answer: outcomes were due and none came, which is never a pass."""
+    if verdict.kind is VerdictKind.ALARM:
+        return verdict
+    return msgspec.structs.replace(verdict, kind=VerdictKind.NO_DATA, reason=f"{why}; {verdict.reason}")
 
 
 def _answer(acting: Acting, lens: Lens, name: str, state: WatchState) -> None:
     if state.incident is not None and _is_over(acting, lens, state.incident):
-        judge = _judge(acting, lens, name, state.version)
-        state = msgspec.structs.replace(state, judged=judge.start(), incident=None, answered=())
+        champion = versions.find(acting.books.documents, acting.model, state.version)
+        judge = judge_of(lens, lens.policy.watches[name], champion)
+        state = msgspec.structs.replace(state, judged=as_json(judge.start()), incident=None, answered=())
     elif state.verdict is not None and state.verdict.kind is VerdictKind.ALARM:
         state = _follow_alarm(acting, lens, name, state, state.verdict)
     acting.books.put_watch(acting.model, name, state)

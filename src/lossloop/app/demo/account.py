@@ -12,12 +12,14 @@ from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
 from lossloop.app.books import Books, Counts, Point
 from lossloop.app.home import Home
-from lossloop.app.judging import Lens, RiskJudge
+from lossloop.app.judging import Lens
 from lossloop.app.showing import Shown, shown
+from lossloop.app.watches import judge_of
 from lossloop.core.calendar import Block
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Role
+from lossloop.judges import Guardrail, Regression
 from lossloop.ledger.joined.table import Table
 from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
@@ -75,14 +77,16 @@ class Account:
         numbered = {version.number: version for version in self.made}
         return [(numbered[number], first[number], end) for number, end in zip(order, ends, strict=True)]
 
-    def judges(self, version: Version) -> dict[str, RiskJudge]:
-        """The watches' judges of a champion, without those that cannot judge it."""
-        found: dict[str, RiskJudge] = {}
+    def judges(self, version: Version) -> dict[str, Guardrail | Regression]:
+        """The judges of a champion's mean loss by watch, without those that cannot judge it."""
+        found: dict[str, Guardrail | Regression] = {}
         for name, watch in self.policy.watches.items():
             try:
-                found[name] = self.lens.judge(watch, version)
+                judge = judge_of(self.lens, watch, version)
             except InputError:  # the watch's own verdict says so, among the decisions and in status
                 continue
+            if isinstance(judge, Guardrail | Regression):
+                found[name] = judge
         return found
 
 

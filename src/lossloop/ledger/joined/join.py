@@ -34,9 +34,13 @@ _AT_ONCE = 100_000
 class Arrivals:
     """New predictions, by column. Arrays of n; roles are places in ROLES."""
 
+    place: Int64
+    """Which row of the batch each was."""
+    seq: Int64
     version: Int64
     role: Array
     block: Int64
+    unit: Int64
     y_pred: Floats
 
     def __len__(self) -> int:
@@ -147,7 +151,7 @@ class Join:
             added["block"] = calendar.blocks(added["at"]) if history else self._blocks(added["at"], calendar)
             table.append(added)
             taken.predictions = len(fresh)
-            taken.arrived.append(Arrivals(**{name: added[name] for name in Arrivals.__slots__}))
+            taken.arrived.append(_arrivals(added, fresh, start))
             self._end_waiting(table, np.arange(start, len(table)), added, taken)
         if len(fresh) < len(known):
             again = np.ones(len(known), dtype=bool)
@@ -283,6 +287,12 @@ class Join:
             Changes(version=version, role=role, block=block, y_pred=y_pred, before=before, after=y_true)
         )
         return new
+
+
+def _arrivals(added: Mapping[str, Array], place: Int64, start: int) -> Arrivals:
+    seq = np.arange(start + 1, start + 1 + len(place))
+    columns = {name: added[name] for name in ("version", "role", "block", "unit", "y_pred")}
+    return Arrivals(place=place, seq=seq, **columns)
 
 
 def _reasons(batch: pa.RecordBatch, said: Bools) -> Counter[str]:

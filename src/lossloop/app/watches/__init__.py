@@ -1,0 +1,58 @@
+"""How each kind of watch looks at predictions: a file per family, and here which kind is which."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lossloop.act.watches import GuardrailWatch, RegressionWatch, Watch
+from lossloop.app.judging import Lens
+from lossloop.app.watches.base import Arrived, Found, OfArrivals, OfOutcomes
+from lossloop.app.watches.risk import GuardrailKind, RegressionKind
+from lossloop.core.records import Verdict
+from lossloop.judges import Counts, parse
+from lossloop.judges.base import Judge
+from lossloop.registry import Version
+
+OF_OUTCOMES: Mapping[type[Watch], OfOutcomes] = {
+    GuardrailWatch: GuardrailKind(),
+    RegressionWatch: RegressionKind(),
+}
+"""Kinds that judge predictions at their judging age."""
+OF_ARRIVALS: Mapping[type[Watch], OfArrivals] = {}
+"""Kinds that judge predictions as they arrive."""
+
+
+def kind_of(watch: Watch) -> OfOutcomes | OfArrivals:
+    """How a watch is judged."""
+    kind = type(watch)
+    return OF_OUTCOMES[kind] if kind in OF_OUTCOMES else OF_ARRIVALS[kind]
+
+
+def judge_of(lens: Lens, watch: Watch, champion: Version) -> Judge[Any, Any, Verdict]:
+    """The judge of a watch on a champion; InputError where it cannot judge this one."""
+    return kind_of(watch).judge(lens, watch, champion)
+
+
+def by_rows(watch: Watch) -> bool:
+    """Whether a watch judges rows: its promise counts outcomes. Else it judges blocks."""
+    return parse(watch.promise).counts is Counts.OUTCOMES
+
+
+def needs_rows(lens: Lens) -> bool:
+    """Whether a policy has a watch that judges rows at their judging age."""
+    return any(by_rows(watch) for watch in lens.policy.watches.values() if type(watch) in OF_OUTCOMES)
+
+
+__all__ = [
+    "OF_ARRIVALS",
+    "OF_OUTCOMES",
+    "Arrived",
+    "Found",
+    "OfArrivals",
+    "OfOutcomes",
+    "by_rows",
+    "judge_of",
+    "kind_of",
+    "needs_rows",
+]
