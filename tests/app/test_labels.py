@@ -65,8 +65,40 @@ def test_rankings_of_any_length_are_judged_together(tmp_path: Path) -> None:
 
 def test_a_label_of_another_length_than_its_prediction_stops_nothing(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "s", task="vector", loss="vector_squared")
-    desk.send(said(8, "ab", [[1.0, 2.0], [0.0]]), came(9, "ab", [[1.0], [1.0]]))
+    desk.send(said(8, "abc", [[1.0, 2.0], [0.0], [3.0]]), came(9, "abc", [[1.0], [1.0], [3.0, 3.0]]))
     assert mean(desk) == (1, pytest.approx(1.0))
+
+
+def test_an_interval_is_judged_by_one_number(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s", task="distribution", loss="winkler(level=0.5)")
+    desk.send(said(8, "abc", [[0.0, 2.0], [0.0, 2.0], [2.0, 0.0]]), came(9, "abc", [1.0, 3.0, 1.0]))
+    assert mean(desk) == (2, pytest.approx((2.0 + 6.0) / 2)), (
+        "an interval that ends before it begins has none"
+    )
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_survival_is_judged_by_time_and_event(tmp_path: Path, columns: int) -> None:
+    """A label has two numbers, whether there are fewer or more horizons."""
+    horizons = ", ".join(map(str, (10, 20, 30)[:columns])) + ("," if columns == 1 else "")
+    desk = Desk.ready(tmp_path / "s", task="survival", loss=f"integrated_brier(horizons=({horizons}))")
+    desk.send(said(8, "ab", [[0.5] * columns, [0.9] * columns]), came(9, "ab", [[5.0, 1.0], [40.0, 0.0]]))
+    assert mean(desk) == (2, pytest.approx((0.25 + 0.01) / 2))
+    desk.send(came(10, "a", [[5.0, 0.0]]))
+    assert mean(desk) == (2, pytest.approx(0.01 / 2)), "it was lost sight of, and not dead"
+
+
+@pytest.mark.parametrize(
+    ("task", "loss"),
+    [
+        ("distribution", "integrated_brier"), ("survival", "winkler"), ("vector", "winkler"),
+        ("distribution", "brier_multiclass"), ("regression", "crps_ensemble"),
+        ("ranking", "integrated_brier"),
+    ],
+)  # fmt: skip
+def test_a_loss_of_another_kind_is_refused(tmp_path: Path, task: str, loss: str) -> None:
+    with pytest.raises(PolicyError, match="task does not predict"):
+        Desk.ready(tmp_path / "s", task=task, loss=loss)
 
 
 # Absence.

@@ -395,3 +395,24 @@ def test_a_floor_needs_outcomes_and_a_loss_without_features(tmp_path: Path) -> N
         plain_pass(past.home, MODEL, "brier.where(carrier='UA')")
     with pytest.raises(UnknownName):
         plain_pass(past.home, "n")
+
+
+def test_lists_of_different_lengths_stand_beside_each_other(tmp_path: Path) -> None:
+    """Rankings of two and of three items, and their labels likewise: the shorter are filled up."""
+    past = Past.at(tmp_path / "s", task="ranking", loss="one_minus_mrr")
+    past.predicted(rows([[0.9, 0.1, math.nan], [0.9, 0.5, 0.1]]))
+    past.told(labels([1, 2], [[0.0, 1.0, math.nan], [0.0, 0.0, 1.0]]))
+    found = ask(past)
+    assert found.whole.unscored == 0
+    assert found.whole.mean == pytest.approx((1 / 2 + 2 / 3) / 2)
+
+
+def test_survival_labels_have_two_numbers_whatever_the_horizons(tmp_path: Path) -> None:
+    loss = "integrated_brier(horizons=(10, 20, 30))"
+    past = Past.at(tmp_path / "s", task="survival", loss=loss)
+    past.predicted(rows([[0.5, 0.5, 0.5], [0.9, 0.9, math.nan]]))
+    past.told(labels([1, 2], [[5.0, 1.0], [40.0, 0.0]]))
+    found = ask(past)
+    assert found.whole.unscored == 1
+    assert found.whole.mean == pytest.approx(0.25)
+    assert found.problem == "y_pred has 2 columns; there must be 3"

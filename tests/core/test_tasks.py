@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
 from lossloop.core.tasks import (
-    LISTS,
+    LISTED,
+    LISTED_LABELS,
     Task,
+    label_lists_fit,
     labels_fit,
     lists_fit,
     predictions_fit,
@@ -119,8 +121,8 @@ def test_whatever_is_sent_is_read_or_refused(task: Task, value: Any) -> None:
         return
     values = found if isinstance(found, list) else [found]
     assert all(math.isfinite(each) for each in values)
-    assert isinstance(found, list) == (task is Task.MULTICLASS or task in LISTS)
-    if task in (Task.BINARY, Task.MULTICLASS):
+    assert isinstance(found, list) == (task in LISTED)
+    if task in (Task.BINARY, Task.MULTICLASS, Task.SURVIVAL):
         assert all(0 <= each <= 1 for each in values)
 
 
@@ -137,11 +139,11 @@ def takes(read: Callable[..., object], task: Task, value: object) -> bool:
     return True
 
 
-@given(st.sampled_from([each for each in Task if each not in LISTS]), st.lists(numbers))
+@given(st.sampled_from([each for each in Task if each not in LISTED_LABELS]), st.lists(numbers))
 def test_columns_of_numbers_fit_where_their_rows_do(task: Task, values: list[float]) -> None:
     fit = labels_fit(task, np.array(values, np.float64))
     assert fit.tolist() == [takes(read_label, task, value) for value in values]
-    if task is not Task.MULTICLASS:
+    if task not in LISTED:
         fit = predictions_fit(task, np.array(values, np.float64))
         assert fit.tolist() == [takes(read_prediction, task, value) for value in values]
 
@@ -149,8 +151,32 @@ def test_columns_of_numbers_fit_where_their_rows_do(task: Task, values: list[flo
 vectors = st.lists(numbers, max_size=4) | st.integers(0, 1001).map(lambda n: [1 / max(n, 1)] * n)
 
 
-@given(st.sampled_from([Task.MULTICLASS, *LISTS]), st.lists(vectors, max_size=6))
+@given(st.sampled_from(sorted(LISTED)), st.lists(vectors, max_size=6))
 def test_columns_of_lists_fit_where_their_rows_do(task: Task, rows: list[list[float]]) -> None:
     inside = np.array([value for row in rows for value in row], np.float64)
     fit = lists_fit(task, inside, np.array([len(row) for row in rows], np.int64))
     assert fit.tolist() == [takes(read_prediction, task, row) for row in rows]
+
+
+survived = st.tuples(st.floats(-1, 9) | numbers, st.sampled_from([0.0, 1.0, 0.5]) | numbers).map(list)
+
+
+@given(st.sampled_from(sorted(LISTED_LABELS)), st.lists(vectors | survived, max_size=6))
+def test_columns_of_listed_labels_fit_where_their_rows_do(task: Task, rows: list[list[float]]) -> None:
+    inside = np.array([value for row in rows for value in row], np.float64)
+    fit = label_lists_fit(task, inside, np.array([len(row) for row in rows], np.int64))
+    assert fit.tolist() == [takes(read_label, task, row) for row in rows]
+
+
+@pytest.mark.parametrize("value", [[-1.0, 1], [1.0, 2], [1.0], [1.0, 1, 0], [1.0, 0.5]])
+def test_a_survival_label_is_a_time_and_an_event(value: list[float]) -> None:
+    assert read_label(Task.SURVIVAL, [0, 1]) == [0.0, 1.0]
+    with pytest.raises(InputError, match=r"the label of a survival task is \[time, event\]"):
+        read_label(Task.SURVIVAL, value)
+
+
+def test_predictions_of_distributions_and_survival_are_lists() -> None:
+    assert read_prediction(Task.DISTRIBUTION, [3, -1.5]) == [3.0, -1.5]
+    assert read_prediction(Task.SURVIVAL, [1, 0.25]) == [1.0, 0.25]
+    with pytest.raises(InputError, match=r"a probability lies in \[0, 1\]; got 1.5"):
+        read_prediction(Task.SURVIVAL, [0.5, 1.5])

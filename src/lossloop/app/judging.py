@@ -38,7 +38,9 @@ _EXAMPLES: dict[Task, tuple[tuple[Any, Any], ...]] = {
     Task.REGRESSION: (([1.0, 2.0], [1.5, 1.5]), ([0.0, 1.0], [0.0, 1.0])),
     Task.MULTICLASS: (([0.0, 1.0], [[0.5, 0.5], [0.5, 0.5]]),),
     Task.VECTOR: (([[1.0, 2.0]], [[1.5, 1.5]]),),
-    Task.RANKING: (([[1.0, 0.0, 2.0]], [[0.1, 0.3, 0.2]]),),
+    Task.RANKING: (([[2.0, 3.0]], [[0.1, 0.3]]),),
+    Task.DISTRIBUTION: (([1.5, 2.5], [[1.0, 2.0], [1.0, 2.0]]),),
+    Task.SURVIVAL: (([[1.0, 1.0], [2.0, 0.0]], [[0.9, 0.8], [0.9, 0.8]]),),
 }
 """Outcomes and predictions as each kind of task has them."""
 
@@ -64,16 +66,13 @@ class Lens:
                 f"{self.loss.name} has no least value; a watch needs one: declare its bounds", field="loss"
             )
         columns = self.loss.declared.classes or 2
-        if not any(self._scores_all(y_true, _widened(y_pred, columns)) for y_true, y_pred in self._examples):
+        task = self.policy.task
+        if not any(self._scores_all(true, _widened(pred, columns, task)) for true, pred in _EXAMPLES[task]):
             raise InputError(
                 f"{self.policy.loss} takes {self.loss.kind.replace('_', ' ')}, which a {self.policy.task} "
                 "task does not predict",
                 field="loss",
             )
-
-    @property
-    def _examples(self) -> tuple[tuple[Any, Any], ...]:
-        return _EXAMPLES[self.policy.task]
 
     def _scores_all(self, y_true: Any, y_pred: Any) -> bool:
         return not np.isnan(self.scores(np.array(y_true), np.array(y_pred))).any()
@@ -89,7 +88,7 @@ class Lens:
         came = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
         known = came if self.loss.needs_outcome else np.ones(len(y_true), dtype=bool)
         for rows, columns in _alike(y_pred, known):
-            true = y_true[rows] if y_true.ndim == 1 else y_true[rows, : _width(columns)]
+            true = fitting_labels(self.loss, y_true[rows], columns)
             # Row by row: a prediction that the loss does not take must not stop the loop.
             with np.errstate(over="ignore", invalid="ignore"), contextlib.suppress(InputError):
                 scores[rows] = self.loss.rows(true, columns)[0]
@@ -175,6 +174,19 @@ class Lens:
         )
 
 
+def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:
+    """Labels with as many columns as go with such predictions; NaN where a label has more numbers.
+
+    Shapes (n,) or (n, m), (n,) or (n, k).
+    """
+    if y_true.ndim == 1:
+        return y_true
+    width = y_pred.shape[1] if y_pred.ndim == 2 else 1
+    columns = loss.declared.outcome_columns(width) or width
+    fits = np.isnan(y_true[:, columns:]).all(axis=1, keepdims=True)
+    return np.where(fits, y_true[:, :columns], np.nan)
+
+
 def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[Int64, Floats]]:
     """The wanted rows by how many classes they have, with their predictions cut to as many."""
     if y_pred.ndim == 1:
@@ -186,13 +198,12 @@ def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Itera
         yield rows, y_pred[rows] if y_pred.ndim == 1 else y_pred[rows, :width]
 
 
-def _width(columns: Floats) -> int:
-    return columns.shape[1] if columns.ndim == 2 else 1
-
-
-def _widened(y_pred: Any, columns: int) -> Any:
-    """Example predictions with as many classes as the loss has."""
-    return [[1.0 / columns] * columns for _ in y_pred] if isinstance(y_pred[0], list) else y_pred
+def _widened(y_pred: Any, columns: int, task: Task) -> Any:
+    """Example predictions with as many columns as the loss has."""
+    if not isinstance(y_pred[0], list):
+        return y_pred
+    row = [1.0 / columns] * columns if task is not Task.DISTRIBUTION else [float(j) for j in range(columns)]
+    return [row for _ in y_pred]
 
 
 def _units(rows: Rows) -> Int64 | None:

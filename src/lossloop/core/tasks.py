@@ -29,6 +29,11 @@ class Task(StrEnum):
     """y_true and y_pred are lists of as many finite numbers."""
     RANKING = "ranking"
     """y_pred is a list of scores, one per item; y_true how relevant each of them was."""
+    DISTRIBUTION = "distribution"
+    """y_true is a number; y_pred a list of numbers: quantiles, an interval's ends, members of an ensemble."""
+    SURVIVAL = "survival"
+    """y_true is a list of two numbers: how long it was watched, from 0, and 1 where that ended with the event
+    or 0 where it was censored; y_pred a list of probabilities of no event up to each of some horizons."""
 
 
 MOST_CLASSES = 1000
@@ -36,8 +41,10 @@ MOST_CLASSES = 1000
 SUM_TOLERANCE = 1e-3
 """How far the probabilities of a prediction may sum to something else than 1."""
 
-LISTS = frozenset({Task.VECTOR, Task.RANKING})
-"""Tasks whose labels and predictions are lists of any length from 1 to MOST_CLASSES."""
+LISTED_LABELS = frozenset({Task.VECTOR, Task.RANKING, Task.SURVIVAL})
+"""Tasks whose labels are lists of numbers."""
+LISTED = frozenset({Task.MULTICLASS, Task.DISTRIBUTION, *LISTED_LABELS})
+"""Tasks whose predictions are lists of numbers, at most MOST_CLASSES."""
 
 Label = float | list[float] | None
 
@@ -50,8 +57,16 @@ def read_label(task: Task, value: object, *, row: int | None = None) -> Label:
         if isinstance(value, bool) or (isinstance(value, (int, float)) and value in (0, 1)):
             return float(value)
         raise InputError(f"the label of a binary task is 0 or 1, not {value!r}", field="y_true", row=row)
-    if task in LISTS:
-        return _list(task, value, "y_true", row)
+    if task in LISTED_LABELS:
+        numbers = _list(task, value, "y_true", row)
+        if task is Task.SURVIVAL and not (len(numbers) == 2 and numbers[0] >= 0 and numbers[1] in (0, 1)):
+            raise InputError(
+                "the label of a survival task is [time, event]: a time of at least 0, and 1 for the event or "
+                f"0 for none by then, not {value!r}",
+                field="y_true",
+                row=row,
+            )
+        return numbers
     number = _finite(value, "y_true", row)
     if task is Task.MULTICLASS and (number < 0 or number != int(number)):
         raise InputError(
@@ -73,8 +88,9 @@ def read_prediction(task: Task, value: object, *, row: int | None = None) -> flo
         if not math.isclose(sum(shares), 1.0, abs_tol=SUM_TOLERANCE):
             raise InputError(f"the probabilities sum to {sum(shares):g}, not to 1", field="y_pred", row=row)
         return shares
-    if task in LISTS:
-        return _list(task, value, "y_pred", row)
+    if task in LISTED:
+        numbers = _list(task, value, "y_pred", row)
+        return [_probability(share, row) for share in numbers] if task is Task.SURVIVAL else numbers
     return _probability(value, row) if task is Task.BINARY else _finite(value, "y_pred", row)
 
 
@@ -95,7 +111,7 @@ def predictions_fit(task: Task, values: Floats) -> Mask:
 
 
 def lists_fit(task: Task, numbers: Floats, lengths: Counts) -> Mask:
-    """Which lists a task has as predictions, or as labels, by the rules of `read_prediction`. Shape (n,).
+    """Which lists a task has as predictions, by the rules of `read_prediction`. Shape (n,).
 
     Args:
         task: One whose predictions are lists.
@@ -103,17 +119,39 @@ def lists_fit(task: Task, numbers: Floats, lengths: Counts) -> Mask:
         lengths: How long they are. Shape (n,).
     """
     shares = task is Task.MULTICLASS
-    fit = (lengths >= (2 if shares else 1)) & (lengths <= MOST_CLASSES)
-    filled = lengths > 0
-    starts = (np.cumsum(lengths) - lengths)[filled]
-    if not len(starts):
-        return fit
-    inside = _in_unit(numbers) if shares else np.isfinite(numbers)
-    fit[filled] &= np.logical_and.reduceat(inside, starts)
-    if shares:
+    inside = _in_unit(numbers) if shares or task is Task.SURVIVAL else np.isfinite(numbers)
+    fit = _filled_lists(inside, lengths, least=2 if shares else 1, most=MOST_CLASSES)
+    starts = _starts(lengths)
+    if shares and len(starts):
         sums = np.add.reduceat(np.where(inside, numbers, 0.0), starts)
-        fit[filled] &= np.abs(sums - 1.0) <= SUM_TOLERANCE
+        fit[lengths > 0] &= np.abs(sums - 1.0) <= SUM_TOLERANCE
     return fit
+
+
+def label_lists_fit(task: Task, numbers: Floats, lengths: Counts) -> Mask:
+    """Which lists a task has as labels, by the rules of `read_label`; arguments as in `lists_fit`."""
+    if task is not Task.SURVIVAL:
+        return _filled_lists(np.isfinite(numbers), lengths, least=1, most=MOST_CLASSES)
+    fit = _filled_lists(np.isfinite(numbers), lengths, least=2, most=2)
+    first = (np.cumsum(lengths) - lengths)[fit]
+    time, event = numbers[first], numbers[first + 1]
+    fit[fit] = (time >= 0) & ((event == 0) | (event == 1))
+    return fit
+
+
+def _filled_lists(good: Mask, lengths: Counts, *, least: int, most: int) -> Mask:
+    """Lists of an allowed length of which every number is good. Shape (n,)."""
+    fit: Mask = (lengths >= least) & (lengths <= most)
+    starts = _starts(lengths)
+    if len(starts):
+        fit[lengths > 0] &= np.logical_and.reduceat(good, starts)
+    return fit
+
+
+def _starts(lengths: Counts) -> Counts:
+    """Where each list that is not empty begins."""
+    found: Counts = (np.cumsum(lengths) - lengths)[lengths > 0]
+    return found
 
 
 def _in_unit(values: Floats) -> Mask:

@@ -11,7 +11,7 @@ import numpy as np
 from array_api_compat import array_namespace, is_array_api_obj
 
 from lossloop.core.errors import InputError
-from lossloop.losses.declare import MATCHED, TABLES, Array, Declaration, Features, Link, Outcome
+from lossloop.losses.declare import TABLES, Array, Declaration, Features, Link, Outcome
 
 _SHAPES = {1: "(n,), one number per row", 2: "(n, k), one column per class, quantile or item"}
 
@@ -62,8 +62,9 @@ def check_shape(declared: Declaration, pred: Array) -> None:
 
 
 def check_outcome_shape(declared: Declaration, true: Array, like: Array) -> None:
-    """Raise InputError unless there is an outcome for each row (or for each component or item of it)."""
-    expected = tuple(like.shape) if declared.kind in MATCHED else (like.shape[0],)
+    """Raise InputError unless there is an outcome for each row, of as many columns as the loss declares."""
+    columns = declared.outcome_columns(like.shape[1]) if like.ndim == 2 else None
+    expected = (like.shape[0],) if columns is None else (like.shape[0], columns)
     if tuple(true.shape) != expected:
         raise InputError(f"y_true has shape {tuple(true.shape)}; it must have {expected}", field="y_true")
 

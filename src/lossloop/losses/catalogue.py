@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from lossloop.core.errors import Conflict, InputError, UnknownName
-from lossloop.losses import business, classification, constraint, implicit, regression, vectors
+from lossloop.losses import (
+    business,
+    classification,
+    constraint,
+    distributions,
+    forecasting,
+    implicit,
+    ranking,
+    regression,
+    survival,
+    vectors,
+)
 from lossloop.losses.base import Loss
 from lossloop.losses.declare import Parameter
 
@@ -14,6 +25,10 @@ LIBRARY: tuple[Loss, ...] = (
     *implicit.LOSSES,
     *constraint.LOSSES,
     *vectors.LOSSES,
+    *ranking.LOSSES,
+    *distributions.LOSSES,
+    *forecasting.LOSSES,
+    *survival.LOSSES,
 )
 """The losses that come with Lossloop; they are registered through the same door as any other."""
 

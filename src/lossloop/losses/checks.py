@@ -78,7 +78,10 @@ def _predictions(loss: Loss, rng: np.random.Generator, rows: int) -> Array:
     if loss.kind == "set":
         return rng.random((rows, columns)) < 0.5
     shape = (rows, columns) if loss.kind in TABLES else (rows,)
-    return rng.uniform(0.1, 3.0, shape) if loss.declared.positive else rng.normal(0.0, 2.0, shape)
+    if loss.kind == "survival":
+        return -np.sort(-rng.random(shape), axis=1)
+    found = rng.uniform(0.1, 3.0, shape) if loss.declared.positive else rng.normal(0.0, 2.0, shape)
+    return np.sort(found, axis=1) if loss.declared.rising else found
 
 
 def _outcomes(loss: Loss, rng: np.random.Generator, pred: Array) -> Array:
@@ -89,6 +92,8 @@ def _outcomes(loss: Loss, rng: np.random.Generator, pred: Array) -> Array:
         return rng.integers(0, pred.shape[1] if pred.ndim == 2 else loss.declared.classes or 3, rows)
     if loss.declared.outcome == "count":
         return rng.poisson(2.0, rows).astype(np.float64)
+    if loss.declared.outcome == "time_and_event":
+        return np.stack([rng.exponential(2.0, rows), rng.integers(0, 2, rows)], axis=1)
     return rng.normal(0.0, 2.0, pred.shape if loss.kind in MATCHED else rows)
 
 

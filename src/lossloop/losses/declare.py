@@ -21,6 +21,8 @@ Kind = Literal[
     "probability",
     "class_probabilities",
     "quantiles",
+    "ensemble",
+    "survival",
     "vector",
     "ranking",
     "set",
@@ -29,12 +31,15 @@ Kind = Literal[
     "score",
 ]
 """What a prediction is: decides its shape and its checks."""
-Outcome = Literal["binary", "class", "count", "value", "any"]
-"""What an outcome is: 0 or 1; a class from 0; a number of events; a number; anything."""
+Outcome = Literal["binary", "class", "count", "value", "time_and_event", "any"]
+"""What an outcome is: 0 or 1; a class from 0; a number of events; a number; how long, and 1 where that ended
+with the event or 0 where nobody looked any longer; anything."""
 Link = Literal["identity", "sigmoid", "softmax", "exp"]
 """How a training library's raw margin becomes a prediction."""
 
-TABLES: frozenset[Kind] = frozenset({"class_probabilities", "quantiles", "vector", "ranking", "set"})
+TABLES: frozenset[Kind] = frozenset(
+    {"class_probabilities", "quantiles", "ensemble", "survival", "vector", "ranking", "set"}
+)
 """Kinds whose predictions have shape (n, k)."""
 MATCHED: frozenset[Kind] = frozenset({"vector", "ranking"})
 """Kinds whose outcomes have the shape of their predictions: one for each component or item."""
@@ -43,6 +48,8 @@ USUAL_OUTCOME: Mapping[Kind, Outcome] = {
     "probability": "binary",
     "class_probabilities": "class",
     "quantiles": "value",
+    "ensemble": "value",
+    "survival": "time_and_event",
     "vector": "value",
     "ranking": "any",
     "set": "class",
@@ -58,6 +65,7 @@ class Declaration:
 
     bounds: (low, high) of the cost of one row, in `unit`; either may be infinite.
     positive: predictions must be above 0.
+    rising: no column of a prediction may be below the one before it.
     classes: how many classes, or columns, there must be; None for any number.
     link: from margin to prediction, where the loss is a training objective.
     """
@@ -71,6 +79,7 @@ class Declaration:
     positive: bool = False
     classes: int | None = None
     link: Link | None = None
+    rising: bool = False
 
     def __post_init__(self) -> None:
         _choose("kind", self.kind, get_args(Kind))
@@ -82,6 +91,12 @@ class Declaration:
             raise InputError(f"bounds must be (low, high) with low < high, not {self.bounds}", field="bounds")
         if not isinstance(self.unit, str):
             raise InputError(f"a unit is a word such as USD, not {self.unit!r}", field="unit")
+
+    def outcome_columns(self, columns: int) -> int | None:
+        """How many columns outcomes have where predictions have so many; None for outcomes of shape (n,)."""
+        if self.outcome == "time_and_event":
+            return 2
+        return columns if self.kind in MATCHED else None
 
     def content(self) -> str:
         """Text for the version. Defaults are left out, so that a new field leaves old versions alone."""

@@ -82,6 +82,7 @@ class Declared(TypedDict, total=False):
     outcome: What the outcomes are; by default what goes with the kind.
     needs_outcome: False if the cost is known without an outcome; y_true may then be None.
     positive: Predictions must be above 0.
+    rising: No column of a prediction may be below the one before it.
     classes: How many classes or columns there must be, or a function of the parameters.
     link: From a training library's margin to a prediction; goes with `gradient`.
     gradient: ``(y_true, margin, *, parameters)``, the derivative of the cost by the margin.
@@ -95,6 +96,7 @@ class Declared(TypedDict, total=False):
     outcome: Outcome
     needs_outcome: bool
     positive: bool
+    rising: bool
     classes: int | Callable[..., int | None]
     link: Link
     gradient: Callable[..., Array]
@@ -115,6 +117,7 @@ class Definition:
     outcome: Outcome | None = None
     needs_outcome: bool = True
     positive: bool = False
+    rising: bool = False
     classes: int | Callable[..., int | None] | None = None
     link: Link | None = None
     gradient: Callable[..., Array] | None = None
@@ -185,6 +188,7 @@ class Definition:
             needs_outcome=self.needs_outcome,
             needs_features=self.needs_features,
             positive=self.positive,
+            rising=self.rising,
             classes=self.classes(**values) if callable(self.classes) else self.classes,
             link=self.link if self.gradient is not None else None,
         )

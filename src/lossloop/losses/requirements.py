@@ -21,6 +21,20 @@ def _is_levels(value: Any) -> bool:
     return len(value) > 0 and inside and list(value) == sorted(set(value))
 
 
+def _is_times(value: Any) -> bool:
+    finite = all(isinstance(time, float) and 0 < time < math.inf for time in value)
+    return len(value) > 0 and finite and list(value) == sorted(set(value))
+
+
+def _is_curve(value: Any) -> bool:
+    """Pairs (time, share): times above 0 that rise, shares above 0 that fall from at most 1; or none."""
+    if not all(isinstance(step, tuple) and len(step) == 2 for step in value):
+        return False
+    times, shares = [step[0] for step in value], [step[1] for step in value]
+    numbers = all(isinstance(share, float) and 0 < share <= 1 for share in shares)
+    return not value or (_is_times(times) and numbers and shares == sorted(shares, reverse=True))
+
+
 POSITIVE = Requirement(words="a finite number above 0", test=lambda value: 0 < value < math.inf)
 FRACTION = Requirement(words="between 0 and 1", test=lambda value: 0 < value < 1)
 FRACTIONS = Requirement(words="rising numbers between 0 and 1, such as (0.1, 0.5, 0.9)", test=_is_levels)
@@ -28,3 +42,9 @@ MATRIX = Requirement(
     words="a square matrix of costs of at least 0, such as ((0, 1), (5, 0))", test=_is_matrix
 )
 NUMBER = Requirement(words="a number", test=lambda value: not math.isnan(value))
+TIMES = Requirement(words="rising times above 0, such as (30, 90, 365)", test=_is_times)
+CURVE = Requirement(
+    words="pairs (time, share) with times above 0 that rise and shares above 0 that do not, such as "
+    "((30, 0.98), (90, 0.9))",
+    test=_is_curve,
+)

@@ -17,7 +17,7 @@ import numpy as np
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 from lossloop.losses.arrays import check_outcome_shape, check_shape
-from lossloop.losses.declare import MATCHED, TABLES, Array, Bounds, Declaration
+from lossloop.losses.declare import TABLES, Array, Bounds, Declaration
 
 SUM_TOLERANCE = 1e-3
 """How far class probabilities may be from a sum of 1: room for float32 and for rounding to four digits."""
@@ -63,7 +63,8 @@ def examine(declared: Declaration, y_true: Array, y_pred: Array) -> Examined:
     check_shape(declared, pred)
     true = None
     if y_true is not None:
-        true = _read(y_true, "y_true", declared.kind in MATCHED, named or declared.outcome == "any", found)
+        lists = declared.outcome_columns(1) is not None
+        true = _read(y_true, "y_true", lists, named or declared.outcome == "any", found)
         if len(true) != len(pred):
             raise InputError(f"there are {len(true)} outcomes and {len(pred)} predictions", field="y_true")
         check_outcome_shape(declared, true, pred)
@@ -201,8 +202,13 @@ def _check_predictions(declared: Declaration, pred: Array, found: _Problems) -> 
         found.add_all(outside, "y_pred", words)
     elif declared.kind == "class_probabilities":
         _check_distribution(pred, found)
+    elif declared.kind == "survival":
+        outside = _outside_unit(pred).any(axis=1)
+        found.add_all(outside, "y_pred", "a probability of surviving is outside [0, 1]")
     elif declared.kind == "class":
         _check_classes(declared.classes, pred, "y_pred", found)
+    if declared.rising:
+        _check_rising(pred, found)
     if declared.positive:
         found.add_all(pred <= 0, "y_pred", "the prediction must be above 0")
 
@@ -232,6 +238,15 @@ def _check_distribution(pred: Array, found: _Problems) -> None:
     )
 
 
+def _check_rising(pred: Array, found: _Problems) -> None:
+    lower = pred[:, 1:] < pred[:, :-1]
+    falls = lower.any(axis=1)
+    place = lower[falls].argmax(axis=1)
+    steps = zip(pred[falls, place], pred[falls, place + 1], strict=True)
+    words = (f"{first:g} is followed by {second:g}, which is lower" for first, second in steps)
+    found.add_all(falls, "y_pred", words)
+
+
 def _check_classes(classes: int | None, values: Array, field: str, found: _Problems) -> None:
     last = math.inf if classes is None else classes - 1
     low = -math.inf if classes is None else 0
@@ -251,9 +266,18 @@ def _check_outcomes(declared: Declaration, true: Array, pred: Array, found: _Pro
     elif declared.outcome == "class":
         table = declared.kind in TABLES
         _check_classes(pred.shape[1] if table else declared.classes, true, "y_true", found)
+    elif declared.outcome == "time_and_event":
+        _check_survival(true, found)
     elif declared.outcome == "count":
         wrong = true < 0
         found.add_all(wrong, "y_true", (f"count {value:g} is below 0" for value in true[wrong]))
+
+
+def _check_survival(true: Array, found: _Problems) -> None:
+    time, event = true[:, 0], true[:, 1]
+    found.add_all(time < 0, "y_true", (f"time {value:g} is below 0" for value in time[time < 0]))
+    wrong = np.isfinite(event) & (event != 0) & (event != 1)
+    found.add_all(wrong, "y_true", (f"event {value:g} is not 0 or 1" for value in event[wrong]))
 
 
 def _check_comparable(declared: Declaration, true: Array, pred: Array) -> None:

@@ -9,6 +9,7 @@ such row.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from itertools import chain
 from typing import Any, NamedTuple, TypeAlias
@@ -20,7 +21,18 @@ import pyarrow.compute as pc
 from lossloop.core.clock import FIRST_YEAR, FUTURE_TOLERANCE, LAST_YEAR, Micros, parse_time
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
-from lossloop.core.tasks import LISTS, Floats, Mask, Task, labels_fit, lists_fit, predictions_fit
+from lossloop.core.tasks import (
+    LISTED,
+    LISTED_LABELS,
+    Counts,
+    Floats,
+    Mask,
+    Task,
+    label_lists_fit,
+    labels_fit,
+    lists_fit,
+    predictions_fit,
+)
 from lossloop.ledger.facts import TIME, VECTORS
 from lossloop.serve.reading import LONGEST_NAME
 
@@ -97,8 +109,8 @@ def _number(value: Any, *, truths: bool) -> float | None:
 
 def labels(column: Column, task: Task) -> Checked:
     """Labels of a task; null says that one is known to be missing."""
-    if task in LISTS:
-        found, fit = _lists(column, task)
+    if task in LISTED_LABELS:
+        found, fit = _lists(column, task, label_lists_fit)
     else:
         found = numbers(column, truths=task is Task.BINARY)
         fit = labels_fit(task, _floats(found.values))
@@ -107,22 +119,24 @@ def labels(column: Column, task: Task) -> Checked:
 
 def outputs(column: Column, task: Task) -> Checked:
     """Predictions of a task; nulls do not fit."""
-    if task is Task.MULTICLASS or task in LISTS:
-        found, fit = _lists(column, task)
+    if task in LISTED:
+        found, fit = _lists(column, task, lists_fit)
     else:
         found = numbers(column)
         fit = predictions_fit(task, _floats(found.values))
     return Checked(found.values, found.fit & fit & filled(found.values))
 
 
-def _lists(column: Column, task: Task) -> tuple[Checked, Mask]:
+def _lists(
+    column: Column, task: Task, fitting: Callable[[Task, Floats, Counts], Mask]
+) -> tuple[Checked, Mask]:
     """Lists of numbers, nulls too, and which of them the task has."""
     found = _plain_vectors(column) if isinstance(column, list) else Checked(column, all_of(len(column)))
     values = found.values
     if not pa.types.is_list(values.type):
         return found, ~all_of(len(values))
     lengths = values.value_lengths().fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-    return found, lists_fit(task, _floats(values.flatten()), lengths)
+    return found, fitting(task, _floats(values.flatten()), lengths)
 
 
 def _plain_vectors(values: list[Any]) -> Checked:

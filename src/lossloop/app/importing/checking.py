@@ -20,7 +20,7 @@ from lossloop.app.importing.mapping import Plan
 from lossloop.app.importing.sources import Piece
 from lossloop.app.importing.values import Read, joined, numbers, texts, times, vectors, whole
 from lossloop.core.errors import InputError
-from lossloop.core.tasks import LISTS, Mask, Task
+from lossloop.core.tasks import LISTED, LISTED_LABELS, Mask, Task
 from lossloop.ledger import facts
 from lossloop.ledger.frames import Kind
 from lossloop.serve import columns
@@ -138,9 +138,7 @@ def _read(piece: Piece, plan: Plan, terms: Terms, sorts: MutableMapping[str, Sor
 
 
 def _is_list(name: str, task: Task) -> bool:
-    return (name == "y_pred" and (task is Task.MULTICLASS or task in LISTS)) or (
-        name == "y_true" and task in LISTS
-    )
+    return (name == "y_pred" and task in LISTED) or (name == "y_true" and task in LISTED_LABELS)
 
 
 def _ids(piece: Piece, plan: Plan) -> Read:

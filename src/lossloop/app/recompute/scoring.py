@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lossloop.app.judging import MOST
+from lossloop.app.judging import MOST, fitting_labels
 from lossloop.app.recompute.features import PREFIX
 from lossloop.app.recompute.history import Columns, Slab, Span
 from lossloop.app.recompute.tally import KEYS, Groups, Tally, merged
@@ -138,8 +138,9 @@ def _row_by_row(loss: Loss, rows: Columns) -> tuple[Floats, str]:
     for places, width in _alike(y_pred):
         some = {name: values[places] for name, values in rows.items()}
         columns = some["y_pred"] if width is None else some["y_pred"][:, :width]
+        true = fitting_labels(loss, some["y_true"], columns)
         try:
-            costs[places], found = loss.rows(some["y_true"], columns, _features(loss, some))
+            costs[places], found = loss.rows(true, columns, _features(loss, some))
         except InputError as error:
             problems.append((int(places[0]), str(error)))
         else:
