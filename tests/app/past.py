@@ -64,11 +64,11 @@ class Past:
     _written: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, path: Path, **policy: Any) -> Past:
+    def at(cls, path: Path, *, policy_watches: Any = None, **policy: Any) -> Past:
         past = cls(init(path))
         state = past.home.writable_state()
         with state.transaction():
-            text = policy_text(watches=None, **policy)
+            text = policy_text(watches=policy_watches, **policy)
             state.put("policy", MODEL, PolicyText(text=text, at=START))
             state.put("clock", "now", START + 100 * DAY)
         state.close()

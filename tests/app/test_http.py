@@ -194,6 +194,15 @@ def test_models_versions_and_predictions_can_be_read(server: Server) -> None:
     assert (missing.status, missing.body["field"]) == (404, "id")
 
 
+def test_how_late_labels_come_can_be_read(server: Server, model: str) -> None:
+    server.predict(model, {"features": {"x": 1}}, wait=5)
+    told = server.call("GET", f"/v1/models/{model}/labels").body
+    assert told["model"] == model
+    assert told["predictions"] >= 1
+    assert told["mature_after"]["recommended"] is None
+    assert server.call("GET", "/v1/models/none/labels").status == 404
+
+
 def test_a_caller_may_wait_for_the_fold(server: Server, model: str) -> None:
     row = {"features": {"x": 1}}
     plain = server.predict(model, row, wait=0)

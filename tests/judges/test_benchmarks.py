@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 
 import pytest
 
-from benchmarks.judges import canary, dependence, false_alarms, intervals
+from benchmarks.judges import canary, dependence, false_alarms, intervals, late, seasons
 
 
 def test_false_alarms_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,3 +70,15 @@ def test_dependence_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> No
     assert figures["by_row_false_alarms"] == 1.0
     assert figures["by_block_false_alarms"] <= 0.02
     assert figures["design_effect"] == pytest.approx(74, rel=0.15)
+
+
+@pytest.mark.parametrize("bench", [late, seasons])
+def test_labels_and_seasons_print_their_figures(
+    bench: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.main(["--replications", "2", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["bench"] == bench.__name__.rpartition(".")[2]
+    assert all(0.0 <= value <= 1.0 for value in printed["figures"].values())
+    bench.main(["--replications", "2"])
+    assert len(capsys.readouterr().out.splitlines()) == len(printed["figures"])

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.judges import canary, false_alarms
+from benchmarks.judges import canary, false_alarms, late, seasons
 from lossloop.core.records import VerdictKind
 from lossloop.judges import Guardrail, Mode, block_means, parse
 
@@ -80,3 +80,20 @@ def test_identical_losses_of_a_unit_alarm_by_row_and_not_by_block() -> None:
             alarms[name] += verdict.kind is VerdictKind.ALARM
     assert alarms["rows"] == 40
     assert alarms["blocks"] <= 4
+
+
+def test_late_labels_are_judged_at_a_fixed_age_and_the_missing_as_the_worst_case() -> None:
+    """Statistics.md 2g: as they arrive 98% false rollbacks, the missing dropped 11%, this 2.3%."""
+    found = list(late.false_rollbacks(25, 7).values())
+    assert found[0] >= 0.85
+    assert found[2] <= found[1] <= 0.3
+    assert found[2] <= 0.12
+
+
+def test_a_season_that_the_split_follows_fools_pooled_means_and_not_the_weighted_bets() -> None:
+    """Statistics.md 2c: 96% against 2.2%; 2h: a limit for each hour .006 against .578."""
+    figures = list(seasons.measure(40, 8).values())
+    assert figures[0] >= 0.8
+    assert figures[1] <= 0.12
+    assert figures[2] == pytest.approx(0.578, abs=0.2)
+    assert figures[3] <= 0.05

@@ -25,6 +25,7 @@ from lossloop.serve.service import Service
 class Running:
     """The parts of a server over one state directory."""
 
+    home: Home
     state: Store
     log: LogReader
     keys: Keys
@@ -65,6 +66,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
     fleet = Fleet(state, home.artifacts)
     service = Service(state, fleet, recorder, clock, replays=settings.clock == "event")
     return Running(
+        home=home,
         state=state,
         log=hurried.log.reader(),
         keys=Keys(settings.secret),

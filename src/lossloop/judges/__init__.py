@@ -4,6 +4,7 @@ from lossloop.judges.absolute import Certificate, Guardrail, Regression, RiskSta
 from lossloop.judges.base import e_value
 from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
+from lossloop.judges.delay import Delays, Gap, Recommendation, gap, recommend
 from lossloop.judges.engine import Engine, Wealth
 from lossloop.judges.intervals import asymptotic_interval, betting_interval
 from lossloop.judges.moments import Moments
@@ -26,13 +27,16 @@ __all__ = [
     "Certificate",
     "Comparison",
     "Counts",
+    "Delays",
     "Difference",
     "Engine",
+    "Gap",
     "Guardrail",
     "Mode",
     "Moments",
     "Pairs",
     "Promise",
+    "Recommendation",
     "Reference",
     "Regression",
     "RiskState",
@@ -44,7 +48,9 @@ __all__ = [
     "design_effect",
     "e_value",
     "fill_missing",
+    "gap",
     "parse",
+    "recommend",
     "reference_of",
     "reference_of_blocks",
     "refuse_per_row",

@@ -35,10 +35,12 @@ _COMMANDS = {
     "ledger export": ("lossloop.app.cli.ledger:export", "Write the whole ledger into a file."),
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
     "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
+    "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
 _FAMILIES = {
     "bench": "What is promised, measured here.",
+    "labels": "When labels come, and what is missing.",
     "ledger": "The record of facts.",
     "loss": "Losses over history.",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from lossloop.app.commands import (
 from lossloop.app.http import requests
 from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
+from lossloop.app.labels import label_delay_at
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
 from lossloop.app.running import Running
@@ -144,6 +146,12 @@ async def _list_decisions(call: Call) -> Reply:
     return 200, {"decisions": decisions(call.running.books, call.path["model"])}
 
 
+async def _show_labels(call: Call) -> Reply:
+    """In a thread, and one at a time: it reads two columns of all of a model's predictions."""
+    async with _READING:
+        return 200, await asyncio.to_thread(label_delay_at, call.running.home, call.path["model"])
+
+
 async def _show_prediction(call: Call) -> Reply:
     running = call.running
     found = prediction(running.state, running.log, running.keys, call.path["model"], call.path["id"])
@@ -208,6 +216,7 @@ async def _command(call: Call, command: Command) -> Reply:
 
 
 COMMAND_PATIENCE = 10.0
+_READING = asyncio.Semaphore(1)
 
 ROUTES: tuple[Endpoint, ...] = (
     Endpoint(method="GET", path="/v1/health", handler=_health, open=True,
@@ -219,6 +228,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="A model's versions, aliases, traffic, watches, rollout and counts."),
     Endpoint(method="GET", path="/v1/models/{model}/decisions", handler=_list_decisions,
              summary="Every decision on a model, oldest first."),
+    Endpoint(method="GET", path="/v1/models/{model}/labels", handler=_show_labels,
+             summary="How late labels come, from which age to judge, and what missing ones can hide."),
     Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
              summary="One prediction, with its outcome if that has come."),
     Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,

@@ -1,0 +1,5 @@
+"""How late a model's labels come, what those that did not come can hide, and which are wanted."""
+
+from lossloop.app.labels.telling import label_delay, label_delay_at
+
+__all__ = ["label_delay", "label_delay_at"]
