@@ -5,7 +5,7 @@
 
 Bernoulli losses, limit .10. "FA" is the chance of an alarm within 10,000 healthy outcomes, every outcome
 looked at; a delay is the median count of outcomes after a change that follows 2,000 healthy outcomes.
-Streams run side by side as a matrix, through the engine's own wealth path. `--others` adds heavy-tailed
+Streams run side by side, as many slices do in production. `--others` adds heavy-tailed
 losses, the mean time to a false alarm, and a million healthy outcomes.
 """
 
@@ -20,8 +20,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
-from lossloop.judges import Engine, Mode, parse
-from lossloop.judges.engine import KAPPAS, log_bets, log_mean, log_restarts, wealth_path
+from lossloop.judges import Engine, Mode, Promise, Streams, parse
 
 Array = npt.NDArray[np.float64]
 Draw = Callable[[int, int, int], Array]
@@ -70,23 +69,32 @@ def alarms(
 
     Shape (thresholds, streams); infinite where it does not alarm by `until`.
     """
-    found = np.full((len(thresholds), streams), np.inf)
-    logs = np.full((streams, len(KAPPAS)), -np.inf)
-    running = np.arange(streams)
+    levels = [Level(Streams(Promise(mode=mode, threshold=each)), streams) for each in thresholds]
     for start in range(0, until, CHUNK):
-        times = min(CHUNK, until - start)
-        ratios = draw(start, times, streams)[:, running] / limit
-        path = wealth_path(logs, log_bets(ratios), log_restarts(mode, start, times))
-        evidence, logs = log_mean(path), path[-1]
-        for level, threshold in enumerate(thresholds):
-            over = evidence >= np.log(threshold)
-            first = np.where(over.any(axis=0), start + 1.0 + over.argmax(axis=0), np.inf)
-            found[level, running] = np.minimum(found[level, running], first)
-        still = np.isinf(found[-1, running])
-        running, logs = running[still], logs[still]
-        if len(running) == 0:
+        ratios = draw(start, min(CHUNK, until - start), streams) / limit
+        for level in levels:
+            level.take(ratios)
+        if not any(len(level.running) for level in levels):
             break
-    return found
+    return np.stack([level.found for level in levels])
+
+
+class Level:
+    """Streams judged at one threshold, each until it alarms."""
+
+    def __init__(self, judge: Streams, streams: int) -> None:
+        self._judge, self._state = judge, judge.start(streams)
+        self.running = np.arange(streams)
+        self.found = np.full(streams, np.inf)
+
+    def take(self, ratios: Array) -> None:
+        """Judge the next ratios of all streams, shape (times, streams)."""
+        if not len(self.running):
+            return
+        state = self._judge.update_together(self._state, ratios[:, self.running])
+        over = state.crossed > 0
+        self.found[self.running[over]] = state.crossed[over]
+        self.running, self._state = self.running[~over], state.rows(~over) if over.any() else state
 
 
 def bernoulli(rng: np.random.Generator, risk: float, changed: float | None = None) -> Draw:

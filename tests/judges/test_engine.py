@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 
 import msgspec
@@ -12,16 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
-from lossloop.judges import Engine, Mode, Wealth, parse
+from lossloop.judges import Engine, Mode, Promise, Streams, Wealth, parse
 from lossloop.judges.engine import (
     CANARY_KAPPAS,
     KAPPAS,
     bet_sums,
     log_bets,
-    log_restart_mass,
-    log_restarts,
-    wealth_path,
 )
+from lossloop.judges.restarts import log_restart_mass, log_restarts
 
 Array = npt.NDArray[np.float64]
 PROMISES = ("1 per 1000 outcomes", "5% ever", "5% once")
@@ -31,8 +30,8 @@ ratios = st.lists(
 ).map(lambda values: np.array(values, dtype=np.float64))
 
 
-def logs_of(state: Wealth) -> Array:
-    return np.frombuffer(state.logs, dtype="<f8")
+def logs_of(engine: Engine, state: Wealth) -> Array:
+    return engine.logs(state)
 
 
 def plain_wealth(mode: Mode, stream: Array, kappas: Array = KAPPAS) -> list[float]:
@@ -64,17 +63,70 @@ def test_kappas_are_those_of_the_specification() -> None:
     assert (len(CANARY_KAPPAS), CANARY_KAPPAS[0]) == (12, pytest.approx(5e-4))
 
 
-@given(engine=engines, stream=ratios, cuts=st.lists(st.integers(0, 60), max_size=4))
-def test_batches_compose(engine: Engine, stream: Array, cuts: list[int]) -> None:
-    whole, step = engine.update(engine.start(), stream)
-    state, crossed = engine.start(), None
+def in_pieces(engine: Engine, stream: Array, cuts: list[int]) -> tuple[Wealth, float, int | None]:
+    """State, evidence and deciding outcome of a stream cut there."""
+    state, evidence, crossed = engine.start(), 0.0, None
     ends = [*sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     for start, end in zip([0, *ends], ends, strict=False):
-        state, found = engine.update(state, stream[start:end])
-        if found.crossed_at is not None:
-            crossed = start + found.crossed_at
-    assert np.allclose(logs_of(state), logs_of(whole), rtol=1e-9, atol=1e-9)
-    assert (state.count, state.crossed, crossed) == (whole.count, whole.crossed, step.crossed_at)
+        state, (evidence, found) = engine.update(state, stream[start:end])
+        if found is not None:
+            crossed = start + found
+    return state, evidence, crossed
+
+
+@given(engine=engines, stream=ratios, cuts=st.lists(st.integers(0, 60), max_size=4))
+def test_cutting_changes_no_bit(engine: Engine, stream: Array, cuts: list[int]) -> None:
+    assert in_pieces(engine, stream, cuts) == in_pieces(engine, stream, [])
+
+
+@given(
+    engine=engines,
+    seed=st.integers(0, 2**32),
+    share=st.floats(0.01, 0.5),
+    cuts=st.lists(st.integers(0, 1500), max_size=8),
+)
+def test_cutting_long_streams_changes_no_bit(
+    engine: Engine, seed: int, share: float, cuts: list[int]
+) -> None:
+    """Over several settlements, with and without an alarm."""
+    stream = (np.random.default_rng(seed).random(1500) < share) / 0.1
+    assert in_pieces(engine, stream, cuts) == in_pieces(engine, stream, [])
+
+
+@pytest.mark.parametrize("words", PROMISES)
+@pytest.mark.parametrize("kappas", [KAPPAS, CANARY_KAPPAS, np.array([0.5, 0.9999])])
+def test_one_at_a_time_changes_no_bit(words: str, kappas: Array) -> None:
+    engine = Engine(parse(words), kappas)
+    stream = np.random.default_rng(5).lognormal(-0.6, 1.0, 700)
+    assert in_pieces(engine, stream, list(range(700))) == in_pieces(engine, stream, [])
+
+
+@given(engine=engines, stream=ratios, more=ratios)
+def test_what_follows_changes_no_verdict_before(engine: Engine, stream: Array, more: Array) -> None:
+    """A prefix of a stream gives a prefix of the verdicts."""
+    whole = np.concatenate((stream, more))
+    state, prefix = engine.start(), []
+    for row in range(len(whole)):
+        state, step = engine.update(state, whole[row : row + 1])
+        prefix.append(step)
+    last, at = engine.update(engine.start(), stream)[1]
+    assert prefix[len(stream) - 1].evidence == last
+    deciding = [row for row, step in enumerate(prefix[: len(stream)]) if step.crossed_at is not None]
+    assert deciding == ([] if at is None else [at])
+
+
+@pytest.mark.parametrize("words", PROMISES)
+def test_a_state_of_an_older_release_goes_on(words: str) -> None:
+    """It had the log wealth only, as after a settlement."""
+    engine = Engine(parse(words))
+    stream = np.random.default_rng(6).exponential(0.9, 200)
+    state, _ = engine.update(engine.start(), stream[:50])
+    logs = base64.b64encode(engine.logs(state).tobytes()).decode()
+    old = {"logs": logs, "count": 50, "crossed": None, "crossed_evidence": 0.0}
+    read = msgspec.json.decode(msgspec.json.encode(old), type=Wealth)
+    assert engine.evidence(read) == pytest.approx(engine.evidence(state), rel=1e-12)
+    one, other = engine.update(read, stream[50:])[1], engine.update(state, stream[50:])[1]
+    assert one.evidence == pytest.approx(other.evidence, rel=1e-9)
 
 
 @given(engine=engines, stream=ratios)
@@ -91,10 +143,10 @@ def test_sums_never_claim_more_than_the_path(engine: Engine, stream: Array) -> N
     sums = log_bets(stream).sum(axis=0)
     block, _ = engine.update_sums(engine.start(), len(stream), sums)
     mass = log_restart_mass(engine.promise.mode, 0, len(stream))
-    assert np.allclose(logs_of(block), sums + mass, rtol=1e-9, atol=1e-9)
+    assert np.allclose(logs_of(engine, block), sums + mass, rtol=1e-9, atol=1e-9)
     if engine.promise.mode is Mode.ONCE:
         exact, _ = engine.update(engine.start(), stream)
-        assert np.allclose(logs_of(block), logs_of(exact), rtol=1e-9, atol=1e-9)
+        assert np.allclose(logs_of(engine, block), logs_of(engine, exact), rtol=1e-9, atol=1e-9)
 
 
 @pytest.mark.parametrize("words", PROMISES)
@@ -104,7 +156,7 @@ def test_counts_are_sums_of_zeros_and_ones(words: str) -> None:
     state, _ = engine.update(engine.start(), np.ones(3))
     counted, _ = engine.update_counts(state, 5, 2, 0.1)
     summed, _ = engine.update_sums(state, 5, bet_sums(losses / 0.1, np.ones(5)))
-    assert np.allclose(logs_of(counted), logs_of(summed), rtol=1e-12)
+    assert np.allclose(logs_of(engine, counted), logs_of(engine, summed), rtol=1e-12)
     assert counted.count == 8
 
 
@@ -153,8 +205,8 @@ def test_extreme_ratios_neither_overflow_nor_vanish(words: str, stream: Array) -
     for ratio in stream:
         slow, _ = engine.update(slow, np.array([ratio]))
     assert math.isfinite(step.evidence)
-    assert np.all(np.isfinite(logs_of(state)))
-    assert np.allclose(logs_of(state), logs_of(slow), rtol=1e-9, atol=1e-9)
+    assert np.all(np.isfinite(logs_of(engine, state)))
+    assert np.allclose(logs_of(engine, state), logs_of(engine, slow), rtol=1e-9, atol=1e-9)
 
 
 def test_ten_million_healthy_outcomes_leave_a_rate_awake() -> None:
@@ -169,20 +221,29 @@ def test_ten_million_healthy_outcomes_leave_a_rate_awake() -> None:
     assert step.crossed_at < 3000
 
 
-def test_streams_side_by_side_are_streams_apart() -> None:
-    streams = np.random.default_rng(2).exponential(1.0, (50, 3))
-    restarts = log_restarts(Mode.RATE, 0, 50)
-    together = wealth_path(np.full((3, 12), -np.inf), log_bets(streams), restarts)
-    for index in range(3):
-        alone = wealth_path(np.full(12, -np.inf), log_bets(streams[:, index]), restarts)
-        assert np.allclose(together[:, index], alone, rtol=1e-12)
+@pytest.mark.parametrize("words", PROMISES)
+def test_nothing_vanishes_in_ten_million_exact_outcomes(words: str) -> None:
+    """No loss at all: 400,000 outcomes one by one, the rest by sums of their bets."""
+    engine = Engine(parse(words))
+    state, _ = engine.update(engine.start(), np.zeros(400_000))
+    sums = log_bets(np.zeros(1)).sum(axis=0) * 2_400_000
+    for _ in range(4):
+        state, _ = engine.update_sums(state, 2_400_000, sums)
+    state, step = engine.update(state, np.array([0.0, 0.5, 1.0]))
+    assert state.count == 10_000_003
+    assert math.isfinite(step.evidence)
+    assert np.isfinite(engine.logs(state)).all()
+    if engine.promise.mode is not Mode.ONCE:
+        state, step = engine.update(state, np.full(40, 10.0))
+        assert step.crossed_at is not None
+        assert step.crossed_at < 25
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_fair_ratios_keep_the_promise(mode: Mode) -> None:
     """By the definition of the promise: E[M_t] = the restart mass so far, for fair ratios."""
-    rng = np.random.default_rng(3)
-    fair = rng.choice([0.5, 1.5], (20, 20_000))
-    path = wealth_path(np.full((20_000, 12), -np.inf), log_bets(fair), log_restarts(mode, 0, 20))
+    fair = np.random.default_rng(3).choice([0.5, 1.5], (20, 20_000))
+    judge = Streams(Promise(mode=mode, threshold=1e300))
+    wealth = judge.log_wealth(judge.update_together(judge.start(20_000), fair))
     expected = math.exp(log_restart_mass(mode, 0, 20))
-    assert np.exp(path[-1]).mean() == pytest.approx(expected, rel=0.03)
+    assert np.exp(wealth).mean() == pytest.approx(expected, rel=0.03)

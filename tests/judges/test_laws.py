@@ -126,6 +126,21 @@ def test_swapping_the_arms_swaps_the_questions(difference: Array) -> None:
         assert (one.estimate, one.low) == pytest.approx((-other.estimate, -other.high), abs=SLACK)
 
 
+@given(
+    rows=st.lists(
+        st.tuples(st.floats(0.0, 1.0), st.booleans(), st.floats(0.05, 0.95)), min_size=1, max_size=40
+    )
+)
+def test_exchanging_the_arms_of_a_canary_swaps_the_questions(rows: list[tuple[float, bool, float]]) -> None:
+    loss, is_canary, p = (np.array(column) for column in zip(*rows, strict=True))
+    judge = Canary(bound=1.0, roll_back_if_worse_by=0.1, promote_if_within=-0.1)
+    there = judge.update(judge.start(), Assigned(loss=loss, is_canary=is_canary, propensity=p))[1]
+    back = judge.update(judge.start(), Assigned(loss=loss, is_canary=~is_canary, propensity=1.0 - p))[1]
+    for one, other in ((there.roll_back, back.promote), (there.promote, back.roll_back)):
+        assert one.evidence == pytest.approx(other.evidence, abs=1e-6)
+        assert one.crossed_at == other.crossed_at
+
+
 @given(difference=arrays(-0.05, 0.05), more=st.floats(0.0, 0.9))
 def test_a_worse_challenger_is_no_easier_to_promote(difference: Array, more: float) -> None:
     one, other = shadow(difference), shadow(difference + more)

@@ -1,7 +1,7 @@
 """Judges: losses in, verdict out, valid however often anyone looks (shared/statistics.md). Pure."""
 
 from lossloop.judges.absolute import Certificate, Guardrail, Regression, RiskState
-from lossloop.judges.base import e_value
+from lossloop.judges.base import Sketch, e_value
 from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
 from lossloop.judges.delay import Delays, Gap, Recommendation, gap, recommend
@@ -18,6 +18,7 @@ from lossloop.judges.reference import (
     reference_of_blocks,
     refuse_per_row,
 )
+from lossloop.judges.streams import Columns, Streams
 
 __all__ = [
     "Assigned",
@@ -25,6 +26,7 @@ __all__ = [
     "Canary",
     "CanaryState",
     "Certificate",
+    "Columns",
     "Comparison",
     "Counts",
     "Delays",
@@ -41,6 +43,8 @@ __all__ = [
     "Regression",
     "RiskState",
     "Shadow",
+    "Sketch",
+    "Streams",
     "Wealth",
     "asymptotic_interval",
     "betting_interval",

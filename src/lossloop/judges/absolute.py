@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from lossloop.core.errors import InputError
 from lossloop.core.records import Interval, Record, Verdict, VerdictKind
-from lossloop.judges.base import Kinds, error_of, losses_array, problem_in, reached, verdict_of
-from lossloop.judges.engine import Engine, Wealth
+from lossloop.judges.base import Kinds, Sketch, error_of, losses_array, problem_in, reached, verdict_of
+from lossloop.judges.engine import Engine, Step, Wealth, bet_sums
 from lossloop.judges.intervals import asymptotic_interval
 from lossloop.judges.moments import Moments
 from lossloop.judges.promise import Counts, Promise
@@ -61,15 +61,24 @@ class Guardrail:
         losses = losses_array(evidence)
         if problem := problem_in(losses, self.floor, math.inf):
             return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
-        ratios = np.maximum(losses - self.floor, 0.0) / (self.limit - self.floor)
-        return _judged(
-            self._engine,
-            state,
-            losses,
-            ratios,
-            kinds=_ALARM,
-            assumption=self._assumption,
-            against=f"limit {self.limit:.4g}",
+        wealth, step = self._engine.update(state.wealth, self._ratios(losses))
+        return self._answer(RiskState(wealth=wealth, seen=state.seen.add(losses)), step)
+
+    def update_sketch(self, state: RiskState, sketch: Sketch) -> tuple[RiskState, Verdict]:
+        """Judge a block of losses by its digest alone; never more evidence than the losses themselves give.
+
+        A crossing is seen at the block's end. Raises InputError where a knot lies below the floor.
+        """
+        _check_knots(sketch, self.floor, math.inf)
+        moved, step = _bet_on(self._engine, state, sketch, self._ratios(sketch.knots))
+        return self._answer(moved, step)
+
+    def _ratios(self, losses: Array) -> Array:
+        return np.maximum(losses - self.floor, 0.0) / (self.limit - self.floor)
+
+    def _answer(self, state: RiskState, step: Step) -> tuple[RiskState, Verdict]:
+        return state, _verdict(
+            self._engine, state, step, _ALARM, assumption=self._assumption, limit=self.limit
         )
 
     @cached_property
@@ -107,15 +116,25 @@ class Certificate:
         losses = losses_array(evidence)
         if problem := problem_in(losses, self.floor, self.bound):
             return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
-        ratios = np.maximum(self.bound - losses, 0.0) / (self.bound - self.limit)
-        return _judged(
-            self._engine,
-            state,
-            losses,
-            ratios,
-            kinds=_CERTIFIED,
-            assumption=self._assumption,
-            against=f"limit {self.limit:.4g}",
+        wealth, step = self._engine.update(state.wealth, self._ratios(losses))
+        return self._answer(RiskState(wealth=wealth, seen=state.seen.add(losses)), step)
+
+    def update_sketch(self, state: RiskState, sketch: Sketch) -> tuple[RiskState, Verdict]:
+        """Judge a block of losses by its digest alone; never more evidence than the losses themselves give.
+
+        A crossing is seen at the block's end. Raises InputError where a knot lies above the bound: give the
+        digest's scale the bound of the loss.
+        """
+        _check_knots(sketch, self.floor, self.bound)
+        moved, step = _bet_on(self._engine, state, sketch, self._ratios(sketch.knots))
+        return self._answer(moved, step)
+
+    def _ratios(self, losses: Array) -> Array:
+        return np.maximum(self.bound - losses, 0.0) / (self.bound - self.limit)
+
+    def _answer(self, state: RiskState, step: Step) -> tuple[RiskState, Verdict]:
+        return state, _verdict(
+            self._engine, state, step, _CERTIFIED, assumption=self._assumption, limit=self.limit
         )
 
     @cached_property
@@ -164,7 +183,13 @@ class Regression:
 
     def update(self, state: RiskState, evidence: Array, /) -> tuple[RiskState, Verdict]:
         """Judge losses (rows or block means, as the reference) of shape (n,), in prediction order."""
-        state, verdict = self._guardrail.update(state, evidence)
+        return self._answer(*self._guardrail.update(state, evidence))
+
+    def update_sketch(self, state: RiskState, sketch: Sketch) -> tuple[RiskState, Verdict]:
+        """Judge a block of losses by its digest alone, as `Guardrail.update_sketch`."""
+        return self._answer(*self._guardrail.update_sketch(state, sketch))
+
+    def _answer(self, state: RiskState, verdict: Verdict) -> tuple[RiskState, Verdict]:
         ref = self.reference
         about = (
             f"the reference ({ref.count:,} {ref.counts}, {ref.method}) bounds the risk at "
@@ -182,31 +207,34 @@ class Regression:
         return Guardrail(limit=self.limit, promise=self.promise, floor=self.floor)
 
 
-def _judged(
-    engine: Engine,
-    state: RiskState,
-    losses: Array,
-    ratios: Array,
-    *,
-    kinds: Kinds,
-    assumption: str,
-    against: str,
-) -> tuple[RiskState, Verdict]:
-    wealth, step = engine.update(state.wealth, ratios)
-    seen = state.seen.add(losses)
-    reason = (
-        f"mean loss {seen.mean:.4g} over {seen.count:,}, {against}: {reached(engine, wealth, step.evidence)}"
-    )
-    verdict = verdict_of(
+def _bet_on(engine: Engine, state: RiskState, sketch: Sketch, ratios: Array) -> tuple[RiskState, Step]:
+    """Bet on the knots, of the given ratios, as much as they weigh."""
+    sums = bet_sums(ratios, sketch.weights, engine.kappas)
+    wealth, step = engine.update_sums(state.wealth, sketch.count, sums)
+    added = Moments.of_sums(sketch.count, sketch.total, sketch.squares)
+    return RiskState(wealth=wealth, seen=state.seen.merge(added)), step
+
+
+def _check_knots(sketch: Sketch, low: float, high: float) -> None:
+    problem = problem_in(sketch.knots, low, high, name="knot")
+    if problem:
+        raise InputError(f"this digest cannot be judged: {problem}; give its scale this range", field="scale")
+
+
+def _verdict(
+    engine: Engine, state: RiskState, step: Step, kinds: Kinds, *, assumption: str, limit: float
+) -> Verdict:
+    wealth, seen = state.wealth, state.seen
+    found = f"mean loss {seen.mean:.4g} over {seen.count:,}, limit {limit:.4g}"
+    return verdict_of(
         engine,
         wealth,
         step,
         kinds,
         effect=asymptotic_interval(seen),
         assumption=assumption,
-        reason=reason,
+        reason=f"{found}: {reached(engine, wealth, step.evidence)}",
     )
-    return RiskState(wealth=wealth, seen=seen), verdict
 
 
 def _less(effect: Interval | None, estimate: float) -> Interval | None:

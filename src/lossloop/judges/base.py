@@ -3,7 +3,7 @@
     state = judge.start()
     state, verdict = judge.update(state, evidence)
 
-- `evidence` comes in prediction order, in batches of any size; how it is cut changes no decision.
+- `evidence` comes in prediction order, in batches of any size; how it is cut changes no bit of a verdict.
 - A verdict is `no_data` only while nothing was ever judged. No data is never a pass.
 - Evidence that holds NaN or an infinity (or a value outside the declared bounds) gives the verdict `error`
   and leaves the state as it was. Evidence of the wrong shape raises InputError.
@@ -41,6 +41,35 @@ class Evidence(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, rows: slice, /) -> Self: ...
+
+
+class Sketch(Protocol):
+    """A block of losses known by its digest only: sums, and weights on knots that have the same sum.
+
+    The bets are concave, so what they win on the knots is at most what they win on the losses.
+    `lossloop.summaries.Digest` is one.
+    """
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def total(self) -> float: ...
+
+    @property
+    def squares(self) -> float:
+        """The sum of the squares."""
+        ...
+
+    @property
+    def knots(self) -> Array:
+        """Ascending, shape (b,), in the loss's unit."""
+        ...
+
+    @property
+    def weights(self) -> Array:
+        """How many losses each knot stands for, shape (b,), at least 0."""
+        ...
 
 
 class Judge(Protocol[StateT, EvidenceT_contra, AnswerT_co]):

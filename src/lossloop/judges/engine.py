@@ -6,13 +6,16 @@ growing boldness `kappa_k`:
     M_k  <-  (1 + kappa_k (r_t - 1)) (M_k + pi_t),      M = mean of the M_k,      act once M >= A
 
 The restart mass `pi_t` makes the promise: 1 each time (`rate`), a sum that approaches 1 (`life`), or 1 for
-the first outcome only (`once`). Only logarithms are kept: nothing underflows however long a healthy life is.
+the first outcome only (`once`). Wealth is kept as logarithms that are settled every 256 ratios: nothing
+underflows however long a healthy life is, and how a stream is cut into batches changes no bit
+(`holding.py`).
 """
 
 from __future__ import annotations
 
-import math
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +23,9 @@ import numpy.typing as npt
 
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.judges.promise import Mode, Promise
+from lossloop.judges.holding import MOST_RATIO, Grown, Holding, grown, log_mean, piece_length, settled
+from lossloop.judges.promise import Promise
+from lossloop.judges.restarts import log_restart_mass, piece_restarts
 
 Array = npt.NDArray[np.float64]
 
@@ -29,25 +34,29 @@ KAPPAS: Array = np.geomspace(0.002, 0.9, 12)
 CANARY_KAPPAS: Array = np.geomspace(5e-4, 0.9, 12)
 """The same for a canary, whose ratios are wide at a small share of the traffic."""
 
+NEARLY = 1.0 - 1e-9
+"""A wealth of this share of A is looked at closely: whether it crossed is decided in logarithms."""
 _STORED = np.dtype("<f8")
-_PIECE = 512
-"""How many ratios are worked on at a time: few enough for the processor's cache."""
-_SAFE = 300.0
-"""Log range within which exponentials neither overflow nor vanish."""
+_NOTHING = nullcontext()
 
 
 class Wealth(Record, frozen=True):
-    """A stream's state: the gamblers' log wealth, the count of ratios, and the first crossing if any.
+    """A stream's state: what the gamblers hold, the count of ratios, and the first crossing if any.
 
-    JSON keeps it bit for bit: the logarithms are little-endian float64 bytes, as JSON has no infinity.
+    JSON keeps it bit for bit: arrays are little-endian float64 bytes, as JSON has no infinity.
     """
 
     logs: bytes
+    """The gamblers' log wealth when they last settled."""
     count: int = 0
     crossed: int | None = None
     """How many ratios had been judged, the deciding one included, when M first reached A."""
     crossed_evidence: float = 0.0
     """`log M` at that ratio."""
+    gains: bytes = b""
+    """What each has multiplied since; empty where they have just settled."""
+    shares: bytes = b""
+    """What each put in: 1 for what was there, and the restarts since; empty where they have just settled."""
 
 
 class Step(NamedTuple):
@@ -70,14 +79,14 @@ class Engine:
 
     def update(self, state: Wealth, ratios: Array) -> tuple[Wealth, Step]:
         """Bet on ratios of shape (n,), each finite and >= 0, in order; exact at every ratio of the batch."""
-        at = None
-        for first in range(0, len(ratios), _PIECE):
-            piece = ratios[first : first + _PIECE]
-            restarts = log_restarts(self.promise.mode, state.count, len(piece))
-            logs = wealth_path(_unpack(state.logs), log_bets(piece, self.kappas), restarts)
-            state, found = self._moved(state, logs[-1], log_mean(logs), len(piece))
-            at = at if found is None else first + found
-        return state, Step(self.evidence(state), at)
+        if not len(ratios):
+            return state, Step(self.evidence(state), None)
+        crossed, decided = state.crossed, state.crossed_evidence
+        held, at, found = self.walked(self.holding(state), state.count, ratios, crossed=crossed is not None)
+        if at is not None:
+            crossed, decided = state.count + at + 1, found
+        moved = _stored(held, state.count + len(ratios), crossed, decided)
+        return moved, Step(float(log_mean(held.log_wealth())) if crossed is None else decided, at)
 
     def update_sums(self, state: Wealth, count: int, sums: Array) -> tuple[Wealth, Step]:
         """Bet on a block of `count` ratios known only by `sums`, shape (k,): the sums of their `log_bets`.
@@ -88,9 +97,12 @@ class Engine:
         if count == 0:
             return state, Step(self.evidence(state), None)
         mass = log_restart_mass(self.promise.mode, state.count, count)
-        logs = sums + np.logaddexp(_unpack(state.logs), mass)
-        state, at = self._moved(state, logs, log_mean(logs[None]), count)
-        return state, Step(self.evidence(state), at)
+        logs = sums + np.logaddexp(self.logs(state), mass)
+        found, total = float(log_mean(logs)), state.count + count
+        if state.crossed is not None or found < self.promise.log_threshold:
+            moved = Wealth(_pack(logs), total, state.crossed, state.crossed_evidence)
+            return moved, Step(found if state.crossed is None else state.crossed_evidence, None)
+        return Wealth(_pack(logs), total, total, found), Step(found, count - 1)
 
     def update_counts(self, state: Wealth, count: int, ones: int, limit: float) -> tuple[Wealth, Step]:
         """Bet on a block of `count` losses of 0 or 1, of which `ones` are 1, against `risk <= limit`."""
@@ -105,92 +117,79 @@ class Engine:
         """`log M` now, or at the crossing if there was one; 0 while nothing was judged (never acts on it)."""
         if state.crossed is not None:
             return state.crossed_evidence
-        return float(log_mean(_unpack(state.logs)[None])[0]) if state.count else 0.0
+        return float(log_mean(self.logs(state))) if state.count else 0.0
 
-    def _moved(self, state: Wealth, logs: Array, path: Array, count: int) -> tuple[Wealth, int | None]:
-        crossed, evidence, at = state.crossed, state.crossed_evidence, None
-        if crossed is None:
-            over = path >= self.promise.log_threshold
-            first = int(over.argmax())
-            if over[first]:
-                at = first if len(path) == count else count - 1
-                crossed, evidence = state.count + at + 1, float(path[first])
-        moved = Wealth(
-            logs=_pack(logs), count=state.count + count, crossed=crossed, crossed_evidence=evidence
-        )
-        return moved, at
+    def logs(self, state: Wealth) -> Array:
+        """The gamblers' log wealth now, shape (k,)."""
+        return self.holding(state).log_wealth() if state.gains else _unpack(state.logs)
+
+    def holding(self, state: Wealth) -> Holding:
+        """What the gamblers hold, as arrays."""
+        if not state.gains:
+            return settled(_unpack(state.logs), self.promise.mode)
+        return Holding(_unpack(state.logs), _unpack(state.gains), _unpack(state.shares))
+
+    def walked(
+        self, held: Holding, count: int, ratios: Array, *, crossed: bool
+    ) -> tuple[Holding, int | None, float]:
+        """Bet on ratios of shape (n,) after `count` others: what is held then, and the first crossing.
+
+        The crossing is its place in the batch (None unless it came now) and the evidence there.
+        """
+        mode, length = self.promise.mode, self.piece
+        at, evidence, first = None, 0.0, 0
+        while first < len(ratios):
+            place = (count + first) % length
+            restarts = piece_restarts(mode, count + first - place, length)[place:]
+            batch = ratios[first : first + length - place]
+            found = grown(held, batch, restarts, self.kappas, mode)
+            if at is None and not crossed:
+                row, evidence = self._crossing(held.logs, found)
+                at = None if row is None else first + row
+            first += len(found.gains)
+            held = Holding(held.logs, found.gains[-1], found.shares[-1])
+            if found.over or (count + first) % length == 0:
+                held = settled(held.log_wealth(), mode)
+        return held, at, evidence
+
+    @cached_property
+    def piece(self) -> int:
+        """After how many ratios the gamblers settle."""
+        return piece_length(self.kappas)
+
+    def _crossing(self, logs: Array, found: Grown) -> tuple[int | None, float]:
+        """The first row at which M reaches A, and `log M` there."""
+        weights = np.exp(logs - self.promise.log_threshold)
+        with np.errstate(over="ignore") if found.over else _NOTHING:
+            wealth = (found.gains * found.shares) @ weights
+        nearly = NEARLY * len(logs)
+        if wealth.max() >= nearly:
+            for row in np.flatnonzero(wealth >= nearly):
+                held = Holding(logs, found.gains[row], found.shares[row])
+                evidence = float(log_mean(held.log_wealth()))
+                if evidence >= self.promise.log_threshold:
+                    return int(row), evidence
+        return None, 0.0
 
 
 def log_bets(ratios: Array, kappas: Array = KAPPAS) -> Array:
     """What each gambler's log wealth gains on each ratio: shape (..., k) for ratios of shape (...)."""
-    return np.log1p(np.multiply.outer(ratios - 1.0, kappas))
+    return np.log1p(np.multiply.outer(np.minimum(ratios, MOST_RATIO) - 1.0, kappas))
 
 
 def bet_sums(values: Array, weights: Array, kappas: Array = KAPPAS) -> Array:
-    """The sums of `log_bets` over a sketch: knots `values` in units of r and `weights`, of shape (b,)."""
+    """The sums of `log_bets` over a sketch: knots `values` in units of r, shape (b,).
+
+    `weights` have shape (b,), or (n, b) for n streams; then the sums have shape (n, k).
+    """
     sums: Array = weights @ log_bets(values, kappas)
     return sums
 
 
-def log_restarts(mode: Mode, start: int, count: int) -> Array:
-    """`log pi_t` for t = start+1 .. start+count, shape (count,)."""
-    if mode is Mode.RATE:
-        return np.zeros(count)
-    if mode is Mode.ONCE:
-        restarts = np.full(count, -np.inf)
-        restarts[: 1 if start == 0 else 0] = 0.0
-        return restarts
-    t = np.arange(start + 1, start + count + 1, dtype=np.float64)
-    # Pi(t) - Pi(t-1) without the cancellation of 1/log2(t+1) - 1/log2(t+2).
-    gaps: Array = np.log1p(1.0 / (t + 1.0)) * math.log(2.0) / (np.log(t + 1.0) * np.log(t + 2.0))
-    return np.log(gaps)
-
-
-def log_restart_mass(mode: Mode, start: int, count: int) -> float:
-    """The log of the restart mass that t = start+1 .. start+count have together."""
-    if mode is Mode.RATE:
-        return math.log(count)
-    if mode is Mode.ONCE:
-        return 0.0 if start == 0 else -math.inf
-    gap = math.log1p(count / (start + 2.0)) * math.log(2.0)
-    return math.log(gap / (math.log(start + 2.0) * math.log(start + count + 2.0)))
-
-
-def wealth_path(logs: Array, bets: Array, restarts: Array) -> Array:
-    """The gamblers' log wealth after each ratio: shape (n, ..., k).
-
-    Args:
-        logs: Log wealth before the batch, shape (..., k); minus infinity for none.
-        bets: `log_bets` of the batch, shape (n, ..., k): time first, then streams if there are several.
-        restarts: `log_restarts` of the batch, shape (n,).
-    """
-    gains = np.cumsum(bets, axis=0)
-    if np.isneginf(restarts[-1]) and np.isneginf(restarts[0]):
-        return gains + logs
-    if len(bets) > 1 and np.abs(gains[:-1]).max() > _SAFE:
-        return _halves(logs, bets, restarts)
-    # Within a safe range the sums of exponentials are taken plainly, which is five times faster.
-    entries = np.empty_like(gains)
-    entries[0] = 0.0
-    np.negative(gains[:-1], out=entries[1:])
-    entries += restarts.reshape(-1, *(1,) * (bets.ndim - 1))
-    scale = np.maximum(logs, 0.0)
-    total = np.exp(logs - scale) + np.cumsum(np.exp(entries - scale), axis=0)
-    path: Array = gains + scale + np.log(total)
-    return path
-
-
-def _halves(logs: Array, bets: Array, restarts: Array) -> Array:
-    middle = len(bets) // 2
-    first = wealth_path(logs, bets[:middle], restarts[:middle])
-    return np.concatenate((first, wealth_path(first[-1], bets[middle:], restarts[middle:])))
-
-
-def log_mean(logs: Array) -> Array:
-    """The log of the mean of exp(logs) over the last axis, which must hold a finite value."""
-    top = logs.max(axis=-1)
-    mean: Array = top + np.log(np.exp(logs - top[..., None]).mean(axis=-1))
-    return mean
+def _stored(held: Holding, count: int, crossed: int | None, evidence: float) -> Wealth:
+    return Wealth(
+        _pack(held.logs), count, crossed, evidence, gains=_pack(held.gains), shares=_pack(held.shares)
+    )
 
 
 def _pack(logs: Array) -> bytes:

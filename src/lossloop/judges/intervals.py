@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from lossloop.core.errors import InputError
 from lossloop.core.records import Interval
-from lossloop.judges.engine import KAPPAS, bet_sums, log_mean
+from lossloop.judges.engine import KAPPAS, bet_sums
+from lossloop.judges.holding import log_mean
 from lossloop.judges.moments import Moments
 
 Array = npt.NDArray[np.float64]

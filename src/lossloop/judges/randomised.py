@@ -106,10 +106,12 @@ class Canary:
             return state, self._tests.refuse(state.tests, problem, assumption=self._assumption)
         came = ~np.isnan(loss)
         known = np.where(came, np.clip(loss, 0.0, self.bound - self.floor), 0.0)
-        found = self._differences(known, came, canary, p, self._centres(state, known, came))
+        # One after another from the stream's own sum, so that how it is cut changes no bit.
+        totals = np.add.accumulate(np.concatenate(([state.total], known)))
+        counts = state.labelled + np.concatenate(([0], np.cumsum(came)))
+        found = self._differences(known, came, canary, p, self._centres(totals[:-1], counts[:-1]))
         tests, answer = self._tests.update(state.tests, found, assumption=self._assumption)
-        total, labelled = state.total + float(known.sum()), state.labelled + int(came.sum())
-        return CanaryState(tests=tests, total=total, labelled=labelled), answer
+        return CanaryState(tests=tests, total=float(totals[-1]), labelled=int(counts[-1])), answer
 
     def _differences(self, known: Array, came: Flags, canary: Flags, p: Array, centre: Array) -> Bounded:
         """The weighted differences of the rows that count."""
@@ -123,11 +125,9 @@ class Canary:
         rows = np.arange(len(p)) if self.missing == "worst_case" else np.flatnonzero(came)
         return Bounded(least=least[rows], most=most[rows], low=low[rows], high=high[rows], rows=rows)
 
-    def _centres(self, state: CanaryState, known: Array, came: Flags) -> Array:
+    def _centres(self, totals: Array, counts: npt.NDArray[np.int64]) -> Array:
         """The pooled mean of the labelled losses before each row, from the floor."""
         first = 0.5 * (self.bound + self.floor) if self.centre is None else self.centre
-        totals = state.total + np.cumsum(known) - known
-        counts = state.labelled + np.cumsum(came) - came
         centre: Array = (_PRIOR * (first - self.floor) + totals) / (_PRIOR + counts)
         return np.clip(centre, 0.0, self.bound - self.floor)
 

@@ -20,6 +20,8 @@ from lossloop.summaries.scale import KNOTS, Scale
 Array = npt.NDArray[np.float64]
 
 _STORED = np.dtype("<f8")
+_LARGEST = 1e145
+"""What a larger value is squared as: the sum stays a number, which JSON can hold."""
 
 
 class Digest(Record, frozen=True):
@@ -49,7 +51,7 @@ class Digest(Record, frozen=True):
             self,
             count=len(values),
             total=float(values.sum()),
-            squares=float(np.square(values).sum()),
+            squares=float(np.square(np.clip(values, -_LARGEST, _LARGEST)).sum()),
             low=float(values.min()),
             high=float(values.max()),
             bins=_spread(values, self.scale.knots).astype(_STORED).tobytes(),
@@ -83,8 +85,13 @@ class Digest(Record, frozen=True):
         return max(0.0, self.squares - self.total * self.total / self.count) / (self.count - 1)
 
     @property
+    def knots(self) -> Array:
+        """Where the weights lie, shape (64,), ascending, in the loss's unit."""
+        return self.scale.knots
+
+    @property
     def weights(self) -> Array:
-        """How much each of `scale.knots` weighs, shape (64,); at least 0, and they add up to `count`."""
+        """How much each of `knots` weighs, shape (64,); at least 0, and they add up to `count`."""
         return np.maximum(np.frombuffer(self.bins, dtype=_STORED), 0.0)
 
     def quantile(self, share: float) -> float | None:
