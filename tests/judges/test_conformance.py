@@ -12,8 +12,11 @@ import pytest
 from lossloop import judges
 from lossloop.judges import (
     Assigned,
+    BlockDrift,
     Canary,
     Certificate,
+    Domain,
+    Drift,
     Guardrail,
     Pairs,
     Regression,
@@ -22,6 +25,7 @@ from lossloop.judges import (
     reference_of,
 )
 from lossloop.judges.checks import CHECKS, Example
+from tests.judges.references import binned, columns, counted, reference
 
 Array = npt.NDArray[np.float64]
 
@@ -53,6 +57,14 @@ def _pairs(gap: float, missing: float = 0.0) -> Callable[[np.random.Generator, i
     return draw
 
 
+def _rows(shift: float) -> Callable[[np.random.Generator, int], npt.NDArray[np.uint8]]:
+    return lambda rng, rows: binned(PROFILE, columns(rng, rows, shift=shift))
+
+
+def _blocks(shift: float) -> Callable[[np.random.Generator, int], npt.NDArray[np.int64]]:
+    return lambda rng, blocks: counted(PROFILE, columns(rng, 20 * blocks, shift=shift), blocks)
+
+
 def _bad_losses(*more: float) -> tuple[Array, ...]:
     return tuple(np.array([0.1, bad]) for bad in (np.nan, np.inf, -np.inf, *more))
 
@@ -63,6 +75,7 @@ def _bad_rows(loss: float, propensity: float) -> Assigned:
     )
 
 
+PROFILE = reference()
 PROMISE = parse("1 per 1000 outcomes")
 REFERENCE = reference_of(np.linspace(0.0, 1.0, 200), bound=1.0)
 BAD_ROWS = tuple(
@@ -115,6 +128,29 @@ EXAMPLES = {
         _pairs(0.0),
         _pairs(-0.4),
         (Pairs(difference=np.array([0.0, np.inf])),),
+    ),
+    "drift": Example(
+        Drift(features=PROFILE.features, tolerance=0.02, promise=PROMISE),
+        _rows(0.0),
+        _rows(2.0),
+        (np.array([[0, 0, 0], [0, 255, 0]], np.uint8), np.array([[-1, 0, 0]])),
+    ),
+    "drift, joint": Example(
+        Drift(
+            features=PROFILE.features,
+            tolerance=0.02,
+            promise=parse("5% ever"),
+            joint=Domain.of(PROFILE, PROFILE.features),
+        ),
+        _rows(0.0),
+        _rows(2.0),
+        (np.array([[0, 0, 200]], np.uint8),),
+    ),
+    "drift of blocks": Example(
+        BlockDrift(features=PROFILE.features, tolerance=0.05, promise=parse("1 per 1000 blocks")),
+        _blocks(0.0),
+        _blocks(2.0),
+        (np.zeros((1, 93), np.int64), np.full((2, 93), np.nan), np.full((1, 93), -1)),
     ),
 }
 

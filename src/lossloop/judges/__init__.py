@@ -5,10 +5,14 @@ from lossloop.judges.base import Sketch, e_value
 from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
 from lossloop.judges.delay import Delays, Gap, Recommendation, gap, recommend
+from lossloop.judges.domain import Domain
+from lossloop.judges.drift import BlockDrift, Drift, DriftState
+from lossloop.judges.ebh import e_bh
 from lossloop.judges.engine import Engine, Wealth
 from lossloop.judges.intervals import asymptotic_interval, betting_interval
 from lossloop.judges.moments import Moments
 from lossloop.judges.paired import Pairs, Shadow
+from lossloop.judges.profile import profile_of
 from lossloop.judges.promise import Counts, Mode, Promise, parse
 from lossloop.judges.randomised import Assigned, Canary, CanaryState
 from lossloop.judges.reference import (
@@ -22,6 +26,7 @@ from lossloop.judges.streams import Columns, Streams
 
 __all__ = [
     "Assigned",
+    "BlockDrift",
     "BlockMeans",
     "Canary",
     "CanaryState",
@@ -31,6 +36,9 @@ __all__ = [
     "Counts",
     "Delays",
     "Difference",
+    "Domain",
+    "Drift",
+    "DriftState",
     "Engine",
     "Gap",
     "Guardrail",
@@ -50,10 +58,12 @@ __all__ = [
     "betting_interval",
     "block_means",
     "design_effect",
+    "e_bh",
     "e_value",
     "fill_missing",
     "gap",
     "parse",
+    "profile_of",
     "recommend",
     "reference_of",
     "reference_of_blocks",

@@ -1,0 +1,55 @@
+"""Reference rows and their profiles, for the tests of drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from lossloop.core.profile import Profile
+from lossloop.judges.bins import Bins, bins_of, values_of
+from lossloop.judges.profile import profile_of
+
+Columns = dict[str, npt.NDArray[Any]]
+NAMES = np.array(["ant", "bee", "cat", "dog"], dtype=object)
+
+
+def columns(
+    rng: np.random.Generator, rows: int, *, shift: float = 0.0, spread: float = 1.0, joined: float = 0.0
+) -> Columns:
+    """Two normal numbers, one of which may be moved, or follow the other, and a category."""
+    one, other = rng.normal(size=(2, rows))
+    return {
+        "age": shift + spread * one,
+        "size": joined * one + np.sqrt(1.0 - joined**2) * other,
+        "kind": rng.choice(NAMES, rows, p=[0.4, 0.3, 0.2, 0.1]),
+    }
+
+
+def reference(rows: int = 4000, *, per_block: int = 100, seed: int = 0) -> Profile:
+    rng = np.random.default_rng(seed)
+    return profile_of(columns(rng, rows), blocks=np.arange(rows) // per_block)
+
+
+def binned(profile: Profile, found: Columns) -> Bins:
+    """The bins of rows, shape (n, features)."""
+    return np.column_stack(
+        [bins_of(feature, values_of(found[feature.name], feature.name)) for feature in profile.features]
+    )
+
+
+def counted(profile: Profile, found: Columns, blocks: int) -> npt.NDArray[np.int64]:
+    """The counts of bins in blocks of equal size, shape (blocks, bins)."""
+    parts = np.split(binned(profile, found), blocks)
+    return np.array(
+        [
+            np.concatenate(
+                [
+                    np.bincount(part[:, place], minlength=feature.bins)
+                    for place, feature in enumerate(profile.features)
+                ]
+            )
+            for part in parts
+        ]
+    )
