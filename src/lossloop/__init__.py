@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from lossloop.core.errors import InputError, LossloopError, PolicyError
     from lossloop.core.records import Decision, Interval, Verdict, VerdictKind
+    from lossloop.judges import profile_of
     from lossloop.losses import Loss, loss
     from lossloop.registry import Feature, Manifest, Reference
 
@@ -67,6 +68,7 @@ __all__ = [
     "last_ids",
     "loss",
     "losses",
+    "profile_of",
     "read_policy",
     "record",
 ]
@@ -91,6 +93,7 @@ _HOMES = {
     ),
     "lossloop.core.errors": ("InputError", "LossloopError", "PolicyError"),
     "lossloop.core.records": ("Decision", "Interval", "Verdict", "VerdictKind"),
+    "lossloop.judges": ("profile_of",),
     "lossloop.losses": ("Loss", "loss"),
     "lossloop.registry": ("Feature", "Manifest", "Reference"),
 }

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from lossloop.core.profile import Profile
 from lossloop.judges.bins import Bins, bins_of, values_of
 from lossloop.judges.profile import profile_of
+from lossloop.judges.shifts import row_shifts
 
 Columns = dict[str, npt.NDArray[Any]]
 NAMES = np.array(["ant", "bee", "cat", "dog"], dtype=object)
@@ -39,17 +40,8 @@ def binned(profile: Profile, found: Columns) -> Bins:
     )
 
 
-def counted(profile: Profile, found: Columns, blocks: int) -> npt.NDArray[np.int64]:
-    """The counts of bins in blocks of equal size, shape (blocks, bins)."""
-    parts = np.split(binned(profile, found), blocks)
-    return np.array(
-        [
-            np.concatenate(
-                [
-                    np.bincount(part[:, place], minlength=feature.bins)
-                    for place, feature in enumerate(profile.features)
-                ]
-            )
-            for part in parts
-        ]
-    )
+def block_means(profile: Profile, found: Columns, blocks: int) -> npt.NDArray[np.float64]:
+    """The means of the statistics in blocks of equal size, shape (blocks, statistics)."""
+    shifts = row_shifts(profile.features, 0.0)
+    rows = shifts.statistics(binned(profile, found)).reshape(blocks, -1, int(shifts.starts[-1]))
+    return np.asarray(rows.mean(axis=1))

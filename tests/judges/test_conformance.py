@@ -25,7 +25,7 @@ from lossloop.judges import (
     reference_of,
 )
 from lossloop.judges.checks import CHECKS, Example
-from tests.judges.references import binned, columns, counted, reference
+from tests.judges.references import binned, block_means, columns, reference
 
 Array = npt.NDArray[np.float64]
 
@@ -61,8 +61,8 @@ def _rows(shift: float) -> Callable[[np.random.Generator, int], npt.NDArray[np.u
     return lambda rng, rows: binned(PROFILE, columns(rng, rows, shift=shift))
 
 
-def _blocks(shift: float) -> Callable[[np.random.Generator, int], npt.NDArray[np.int64]]:
-    return lambda rng, blocks: counted(PROFILE, columns(rng, 20 * blocks, shift=shift), blocks)
+def _blocks(shift: float) -> Callable[[np.random.Generator, int], Array]:
+    return lambda rng, blocks: block_means(PROFILE, columns(rng, 20 * blocks, shift=shift), blocks)
 
 
 def _bad_losses(*more: float) -> tuple[Array, ...]:
@@ -150,7 +150,7 @@ EXAMPLES = {
         BlockDrift(features=PROFILE.features, tolerance=0.05, promise=parse("1 per 1000 blocks")),
         _blocks(0.0),
         _blocks(2.0),
-        (np.zeros((1, 93), np.int64), np.full((2, 93), np.nan), np.full((1, 93), -1)),
+        (np.array([[0.5] * 16 + [np.nan]]), np.full((1, 17), -0.1), np.full((2, 17), np.inf)),
     ),
 }
 

@@ -25,6 +25,7 @@ import pyarrow as pa
 from lossloop.act.settings import read_settings
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, LossloopError
+from lossloop.core.profile import Profile
 from lossloop.core.records import Record
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.history import labelled
@@ -63,6 +64,8 @@ class Trained:
     features: tuple[Feature, ...]
     reference: Reference
     lineage: dict[str, Any]
+    profile: Profile | None = None
+    """Made by `lossloop.profile_of`; needed where a watch asks for drift."""
 
 
 class Order(Record, frozen=True):
@@ -147,6 +150,7 @@ def make(order: Order) -> Manifest:
     artifact = Artifacts(Path(order.state) / "artifacts").put(trained.artifact)
     return Manifest(
         runtime=trained.runtime, artifact=artifact, features=trained.features, reference=trained.reference,
+        profile=trained.profile,
         lineage={"target": order.target, "rows": len(rows), "at": order.at, **trained.lineage},
     )  # fmt: skip
 

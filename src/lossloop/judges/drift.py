@@ -33,7 +33,7 @@ from lossloop.judges.shifts import Shifts, block_shifts, row_shifts
 
 Array = npt.NDArray[np.float64]
 Bins = npt.NDArray[np.uint8]
-Rows = npt.NDArray[np.integer]
+Evidence = npt.NDArray[np.integer] | npt.NDArray[np.floating]
 
 STEP = 100
 """Rows are judged in steps of so many: the evidence does not depend on how they come in batches."""
@@ -93,11 +93,10 @@ class _Tests(ABC):
 
     def start(self) -> DriftState:
         """Nothing judged yet."""
-        statistics = sum(len(feature.moments) for feature in self.features) + 1
         return DriftState(
             logs=_pack(np.full((len(self._shifts.sides), len(KAPPAS)), -np.inf)),
             joint=_pack(np.full(len(KAPPAS), -np.inf)),
-            recent=_pack(np.zeros(statistics)),
+            recent=_pack(np.zeros(int(self._shifts.starts[-1]) + 1)),
         )
 
     @property
@@ -139,11 +138,7 @@ class _Tests(ABC):
         """Which features moved, and how; the strongest first."""
         evidence = self._shifts.by_feature(logs).tolist()
         named = self._named(evidence, joint, alarm=alarm)
-        starts = np.cumsum([0] + [len(feature.moments) for feature in self.features])
-        words = []
-        for place in named[:_NAMED]:
-            side = self._shifts.strongest(logs, place)
-            words.append(self._shifts.words(side, float(recent[starts[place] + side.statistic])))
+        words = [self._shifts.words(self._shifts.strongest(logs, place), recent) for place in named[:_NAMED]]
         if len(named) > _NAMED:
             words.append(f"and {len(named) - _NAMED} more")
         if joint > max(evidence):
@@ -211,24 +206,24 @@ class Drift(_Tests):
                 field="block",
             )
 
-    def update(self, state: DriftState, evidence: Rows, /) -> tuple[DriftState, Verdict]:
-        """Judge rows in prediction order."""
-        if problem := self._problem(evidence):
+    def update(self, state: DriftState, evidence: Evidence, /) -> tuple[DriftState, Verdict]:
+        """Judge rows in prediction order; a row of NaN says nothing, and is left out."""
+        said = np.flatnonzero(~np.isnan(evidence).all(axis=-1))
+        if problem := self._problem(evidence, said):
             return state, self._nothing(
                 VerdictKind.ERROR, state, f"{problem}; nothing of this batch was judged"
             )
-        width = len(self.features)
-        before = np.frombuffer(state.waiting, dtype=np.uint8).reshape(-1, width)
-        rows = np.concatenate((before, evidence.astype(np.uint8)))
+        before = np.frombuffer(state.waiting, dtype=np.uint8).reshape(-1, len(self.features))
+        rows = np.concatenate((before, evidence[said].astype(np.uint8)))
         whole = len(rows) // STEP * STEP
         at = None
         counts = self._shifts.count(rows[:whole], STEP)
-        sums, means = self._shifts.sums(counts), np.concatenate(self._shifts.means(counts), axis=1)
+        sums, means = self._shifts.sums(counts), self._shifts.means(counts)
         for step in range(len(counts)):
             first, crossed = step * STEP, state.crossed
             state = self._step(state, rows[first : first + STEP], sums[step], means[step])
             if state.crossed != crossed:
-                at = first + STEP - 1 - len(before)
+                at = int(said[first + STEP - 1 - len(before)])
         state = _replace(state, waiting=rows[whole:].tobytes())
         if not state.count:
             return state, self._nothing(
@@ -284,14 +279,15 @@ class Drift(_Tests):
         joint = -math.inf if self.joint is None else float(log_mean(_unpack(state.joint)))
         return self._moved(self._logs(state), _unpack(state.recent), joint, alarm=alarm)
 
-    def _problem(self, evidence: Rows) -> str:
-        if evidence.ndim != 2 or evidence.shape[1] != len(self.features) or evidence.dtype.kind not in "iu":
-            raise InputError(f"rows are bins of shape (n, {len(self.features)}), whole numbers")
-        bad = (evidence < 0) | (evidence >= np.diff(self._shifts.bins))
+    def _problem(self, evidence: Evidence, said: npt.NDArray[np.int64]) -> str:
+        if evidence.ndim != 2 or evidence.shape[1] != len(self.features):
+            raise InputError(f"rows are bins of shape (n, {len(self.features)})")
+        found = evidence[said]
+        bad = ~((found >= 0) & (found < np.diff(self._shifts.bins)) & (np.floor(found) == found))
         if not bad.any():
             return ""
-        row, place = (int(found) for found in np.argwhere(bad)[0])
-        return f"row {row} has no such bin of {self.features[place].name!r}: {evidence[row, place]}"
+        row, place = (int(number) for number in np.argwhere(bad)[0])
+        return f"row {said[row]} has no such bin of {self.features[place].name!r}: {found[row, place]:g}"
 
     @property
     def _counts(self) -> Counts:
@@ -304,50 +300,47 @@ class Drift(_Tests):
     @cached_property
     def assumption(self) -> str:
         """What the promise rests on, and what the test cannot see."""
-        seen = "pairs of features" if self.joint is not None else "one feature at a time"
-        return (
-            f"predictions do not depend on each other; the profile's intervals hold; {seen} seen, "
-            "within the tolerance nothing"
-        )
+        return "predictions do not depend on each other; the profile's intervals hold"
 
 
 @dataclass(frozen=True, kw_only=True)
 class BlockDrift(_Tests):
-    """Judge blocks: evidence is the count of rows in each bin of each feature, shape (blocks, bins).
+    """Judge blocks: evidence is the mean of each statistic over a block's rows, shape (blocks, statistics).
 
     A promise counts blocks, which must not depend on each other.
     """
 
-    def update(self, state: DriftState, evidence: npt.NDArray[np.integer], /) -> tuple[DriftState, Verdict]:
-        """Judge blocks, oldest first."""
-        counts = np.asarray(evidence, dtype=np.float64)
-        if problem := self._problem(counts):
+    def statistics(self, rows: npt.NDArray[np.integer]) -> Array:
+        """What rows say, from their bins, to be averaged over a block: (n, features) to (n, statistics)."""
+        return self._shifts.statistics(rows)
+
+    def update(self, state: DriftState, evidence: Array, /) -> tuple[DriftState, Verdict]:
+        """Judge blocks, oldest first; a block of NaN says nothing, and is left out."""
+        said = np.flatnonzero(~np.isnan(evidence).all(axis=-1))
+        if problem := self._problem(evidence, said):
             return state, self._nothing(
                 VerdictKind.ERROR, state, f"{problem}; nothing of this batch was judged"
             )
-        if not len(counts) and not state.count:
+        if not len(said) and not state.count:
             return state, self._nothing(VerdictKind.NO_DATA, state, "no block was judged yet")
-        state, at = self._bet(state, counts) if len(counts) else (state, None)
-        moved = (
-            ""
-            if state.crossed is not None
-            else self._moved(self._logs(state), _unpack(state.recent), alarm=False)
+        state, at = self._bet(state, evidence[said]) if len(said) else (state, None)
+        moved = ""
+        if state.crossed is None:
+            moved = self._moved(self._logs(state), _unpack(state.recent), alarm=False)
+        return state, self._verdict(
+            state, self._evidence(state), None if at is None else int(said[at]), moved
         )
-        return state, self._verdict(state, self._evidence(state), at, moved)
 
-    def _bet(self, state: DriftState, counts: Array) -> tuple[DriftState, int | None]:
+    def _bet(self, state: DriftState, means: Array) -> tuple[DriftState, int | None]:
         """Bet on blocks one by one; also the one at which the threshold was first reached."""
-        restarts = log_restarts(self.promise.mode, state.count, len(counts))
-        path = wealth_path(self._logs(state), log_bets(self._shifts.block_ratios(counts)), restarts)
+        restarts = log_restarts(self.promise.mode, state.count, len(means))
+        path = wealth_path(self._logs(state), log_bets(self._shifts.block_ratios(means)), restarts)
         evidence = self._shifts.together(path)
-        found = np.append(
-            np.concatenate(self._shifts.means(counts), axis=-1), np.full((len(counts), 1), 0.5), axis=1
-        )
         recents = [_unpack(state.recent)]
-        for place, means in enumerate(found):
-            recents.append(_averaged(recents[-1], means, state.count + place, _BLOCK_MEMORY))
+        for place, found in enumerate(means):
+            recents.append(_averaged(recents[-1], np.append(found, 0.5), state.count + place, _BLOCK_MEMORY))
         moved = _replace(
-            state, logs=_pack(path[-1]), recent=_pack(recents[-1]), count=state.count + len(counts)
+            state, logs=_pack(path[-1]), recent=_pack(recents[-1]), count=state.count + len(means)
         )
         over = np.flatnonzero(evidence >= self.promise.log_threshold)
         if state.crossed is not None or not len(over):
@@ -358,18 +351,14 @@ class BlockDrift(_Tests):
             moved, crossed=state.count + at + 1, crossed_evidence=float(evidence[at]), moved=words
         ), at
 
-    def _problem(self, counts: Array) -> str:
-        starts = self._shifts.bins
-        if counts.ndim != 2 or counts.shape[1] != starts[-1]:
-            raise InputError(f"blocks are counts of shape (n, {starts[-1]})")
-        each = np.add.reduceat(counts, starts[:-1], axis=1)
-        bad = (counts < 0.0).any(axis=1) | ~(each == each[:, :1]).all(axis=1) | (each[:, 0] == 0.0)
-        bad |= ~np.isfinite(counts).all(axis=1)
-        return (
-            f"row {int(bad.argmax())} is no block: it needs as many rows of each feature, one or more"
-            if bad.any()
-            else ""
-        )
+    def _problem(self, evidence: Array, said: npt.NDArray[np.int64]) -> str:
+        if evidence.ndim != 2 or evidence.shape[1] != self._shifts.starts[-1]:
+            raise InputError(f"blocks are means of shape (n, {self._shifts.starts[-1]})")
+        found = evidence[said]
+        bad = ~((found >= -1e-9) & (found <= 1.0 + 1e-9)).all(axis=1)
+        if not bad.any():
+            return ""
+        return f"the means of row {said[int(bad.argmax())]} are not all numbers from 0 to 1"
 
     @property
     def _counts(self) -> Counts:
@@ -384,7 +373,7 @@ class BlockDrift(_Tests):
         """What the promise rests on, and what the test cannot see."""
         return (
             "blocks do not depend on each other; the profile's limits hold, approximately (Student's t); "
-            "one feature at a time seen, within the tolerance nothing"
+            "a block's predictions count alike"
         )
 
 

@@ -47,7 +47,7 @@ class Side(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Shifts:
-    """All tests on some features; `counts` of bins have one column for each bin of each feature."""
+    """All tests on some features; counts have one column for each bin of each feature."""
 
     features: tuple[FeatureProfile, ...]
     sides: tuple[Side, ...]
@@ -72,14 +72,25 @@ class Shifts:
         found = np.bincount((rows + self.bins[:-1] + which[:, None]).ravel(), minlength=steps * total)
         return found.reshape(steps, total).astype(np.float64)
 
-    def means(self, counts: Array) -> list[Array]:
-        """The mean of each feature's statistics: counts, shape (..., bins), to (..., statistics) each."""
-        starts = self.bins
-        cut = [counts[..., start:end] for start, end in pairwise(starts)]
-        return [
-            mine @ table / mine.sum(axis=-1, keepdims=True)
-            for mine, table in zip(cut, self.tables, strict=True)
-        ]
+    @cached_property
+    def starts(self) -> Int64:
+        """Where each feature's statistics begin, and where the last ones end. Shape (features + 1,)."""
+        return np.concatenate(([0], np.cumsum([len(feature.moments) for feature in self.features])))
+
+    def means(self, counts: Array) -> Array:
+        """The mean of each statistic: counts, shape (steps, bins), to (steps, statistics)."""
+        cut = [counts[:, start:end] for start, end in pairwise(self.bins)]
+        return np.concatenate(
+            [
+                mine @ table / mine.sum(axis=1, keepdims=True)
+                for mine, table in zip(cut, self.tables, strict=True)
+            ],
+            axis=1,
+        )
+
+    def statistics(self, rows: npt.NDArray[np.integer]) -> Array:
+        """The statistics of each row, from its bins: shapes (n, features) to (n, statistics)."""
+        return np.concatenate([table[rows[:, place]] for place, table in enumerate(self.tables)], axis=1)
 
     @cached_property
     def row_bets(self) -> list[Array]:
@@ -93,21 +104,24 @@ class Shifts:
 
     def sums(self, counts: Array) -> Array:
         """The sums of the log bets over rows: shapes (steps, bins) to (steps, sides, gamblers)."""
-        starts = self.bins
         each = [
             counts[:, start:end] @ bets
-            for start, end, bets in zip(starts, starts[1:], self.row_bets, strict=False)
+            for (start, end), bets in zip(pairwise(self.bins), self.row_bets, strict=True)
         ]
         return np.concatenate(each, axis=1).reshape(len(counts), len(self.sides), len(KAPPAS))
 
-    def block_ratios(self, counts: Array) -> Array:
-        """The ratio of each side in each block: shapes (blocks, bins) to (blocks, sides)."""
-        means = self.means(counts)
-        found = np.empty((len(counts), len(self.sides)))
-        for place, side in enumerate(self.sides):
+    @cached_property
+    def _columns(self) -> Int64:
+        """Which statistic each side tests."""
+        return np.array([self.starts[side.feature] + side.statistic for side in self.sides])
+
+    def block_ratios(self, means: Array) -> Array:
+        """The ratio of each side: block means of shape (blocks, statistics) to (blocks, sides)."""
+        found = np.empty((len(means), len(self.sides)))
+        for place, (side, column) in enumerate(zip(self.sides, self._columns, strict=True)):
             block = self.features[side.feature].moments[side.statistic].block
             if block is not None:
-                up, down = hinges(means[side.feature][:, side.statistic], block.centre, block.scale)
+                up, down = hinges(means[:, column], block.centre, block.scale)
                 found[:, place] = (up if side.up else down) / side.limit
         return found
 
@@ -135,8 +149,9 @@ class Shifts:
         found: Side = self.sides[part.start + int(log_mean(logs[part]).argmax())]
         return found
 
-    def words(self, side: Side, mean: float) -> str:
+    def words(self, side: Side, means: Array) -> str:
         """What moved, and from where to where, such as ``age: mean rank rose (0.5 -> 0.62)``."""
+        mean = float(means[self.starts[side.feature] + side.statistic])
         feature = self.features[side.feature]
         moment = feature.moments[side.statistic]
         up, down = _WORDS.get(moment.name, (f"{moment.name} rose", f"{moment.name} fell"))

@@ -10,6 +10,7 @@ import msgspec
 
 from lossloop.core.errors import InputError
 from lossloop.core.ids import digest
+from lossloop.core.profile import Profile
 from lossloop.core.records import Record
 
 
@@ -64,6 +65,8 @@ class Manifest(Record, frozen=True):
     """Digest of the artifact's bytes; empty for external ones."""
     features: tuple[Feature, ...] = ()
     reference: Reference | None = None
+    profile: Profile | None = None
+    """What the inputs and predictions of reference rows looked like; needed by watches of drift."""
     lineage: dict[str, Any] = {}
     notes: str = ""
 
