@@ -26,9 +26,11 @@ from lossloop.core.records import Record, Verdict, VerdictKind
 from lossloop.judges.base import e_value
 from lossloop.judges.domain import RECENT, WINDOW, Domain
 from lossloop.judges.ebh import e_bh
-from lossloop.judges.engine import KAPPAS, log_bets, log_mean, log_restart_mass, log_restarts, wealth_path
+from lossloop.judges.engine import KAPPAS, log_bets
+from lossloop.judges.holding import log_mean
 from lossloop.judges.promise import Counts, Mode, Promise
 from lossloop.judges.reference import MOST_DESIGN_EFFECT
+from lossloop.judges.restarts import log_restart_mass
 from lossloop.judges.shifts import Shifts, block_shifts, row_shifts
 
 Array = npt.NDArray[np.float64]
@@ -218,10 +220,9 @@ class Drift(_Tests):
         whole = len(rows) // STEP * STEP
         at = None
         counts = self._shifts.count(rows[:whole], STEP)
-        sums, means = self._shifts.sums(counts), self._shifts.means(counts)
         for step in range(len(counts)):
             first, crossed = step * STEP, state.crossed
-            state = self._step(state, rows[first : first + STEP], sums[step], means[step])
+            state = self._step(state, rows[first : first + STEP], counts[step])
             if state.crossed != crossed:
                 at = int(said[first + STEP - 1 - len(before)])
         state = _replace(state, waiting=rows[whole:].tobytes())
@@ -232,10 +233,10 @@ class Drift(_Tests):
         moved = "" if state.crossed is not None else self._now(state, alarm=False)
         return state, self._verdict(state, self._evidence(state), at, moved)
 
-    def _step(self, state: DriftState, rows: Bins, sums: Array, means: Array) -> DriftState:
+    def _step(self, state: DriftState, rows: Bins, counts: Array) -> DriftState:
         """Bet on one step; all restart mass is placed at its start."""
-        mass = log_restart_mass(self.promise.mode, state.count, STEP)
-        logs = sums + np.logaddexp(self._logs(state), mass)
+        mass, means = log_restart_mass(self.promise.mode, state.count, STEP), self._shifts.means(counts, STEP)
+        logs = self._shifts.sums(counts) + np.logaddexp(self._logs(state), mass)
         ranks, gained = self._bet_jointly(state, rows)
         joint = gained + np.logaddexp(_unpack(state.joint), mass)
         recent = _averaged(_unpack(state.recent), np.append(means, ranks), state.count // STEP, _MEMORY)
@@ -323,7 +324,11 @@ class BlockDrift(_Tests):
             )
         if not len(said) and not state.count:
             return state, self._nothing(VerdictKind.NO_DATA, state, "no block was judged yet")
-        state, at = self._bet(state, evidence[said]) if len(said) else (state, None)
+        at, bets = None, log_bets(self._shifts.block_ratios(evidence[said]))
+        for place, row in enumerate(said):
+            crossed = state.crossed
+            state = self._bet(state, evidence[row], bets[place])
+            at = int(row) if state.crossed != crossed else at
         moved = ""
         if state.crossed is None:
             moved = self._moved(self._logs(state), _unpack(state.recent), alarm=False)
@@ -331,25 +336,16 @@ class BlockDrift(_Tests):
             state, self._evidence(state), None if at is None else int(said[at]), moved
         )
 
-    def _bet(self, state: DriftState, means: Array) -> tuple[DriftState, int | None]:
-        """Bet on blocks one by one; also the one at which the threshold was first reached."""
-        restarts = log_restarts(self.promise.mode, state.count, len(means))
-        path = wealth_path(self._logs(state), log_bets(self._shifts.block_ratios(means)), restarts)
-        evidence = self._shifts.together(path)
-        recents = [_unpack(state.recent)]
-        for place, found in enumerate(means):
-            recents.append(_averaged(recents[-1], np.append(found, 0.5), state.count + place, _BLOCK_MEMORY))
-        moved = _replace(
-            state, logs=_pack(path[-1]), recent=_pack(recents[-1]), count=state.count + len(means)
-        )
-        over = np.flatnonzero(evidence >= self.promise.log_threshold)
-        if state.crossed is not None or not len(over):
-            return moved, None
-        at = int(over[0])
-        words = self._moved(path[at], recents[at + 1], alarm=True)
-        return _replace(
-            moved, crossed=state.count + at + 1, crossed_evidence=float(evidence[at]), moved=words
-        ), at
+    def _bet(self, state: DriftState, means: Array, bets: Array) -> DriftState:
+        """Bet on one block: means of shape (statistics,), log bets of shape (sides, gamblers)."""
+        logs = bets + np.logaddexp(self._logs(state), log_restart_mass(self.promise.mode, state.count, 1))
+        recent = _averaged(_unpack(state.recent), np.append(means, 0.5), state.count, _BLOCK_MEMORY)
+        moved = _replace(state, logs=_pack(logs), recent=_pack(recent), count=state.count + 1)
+        evidence = self._together(logs, _unpack(state.joint))
+        if state.crossed is not None or evidence < self.promise.log_threshold:
+            return moved
+        words = self._moved(logs, recent, alarm=True)
+        return _replace(moved, crossed=moved.count, crossed_evidence=evidence, moved=words)
 
     def _problem(self, evidence: Array, said: npt.NDArray[np.int64]) -> str:
         if evidence.ndim != 2 or evidence.shape[1] != self._shifts.starts[-1]:

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from lossloop.core.errors import InputError
 from lossloop.core.profile import FeatureProfile, Moment
 from lossloop.judges.bins import statistics_of
-from lossloop.judges.engine import KAPPAS, log_bets, log_mean
+from lossloop.judges.engine import KAPPAS, log_bets
+from lossloop.judges.holding import log_mean
 from lossloop.judges.profile import hinges
 
 Array = npt.NDArray[np.float64]
@@ -77,16 +78,10 @@ class Shifts:
         """Where each feature's statistics begin, and where the last ones end. Shape (features + 1,)."""
         return np.concatenate(([0], np.cumsum([len(feature.moments) for feature in self.features])))
 
-    def means(self, counts: Array) -> Array:
-        """The mean of each statistic: counts, shape (steps, bins), to (steps, statistics)."""
-        cut = [counts[:, start:end] for start, end in pairwise(self.bins)]
-        return np.concatenate(
-            [
-                mine @ table / mine.sum(axis=1, keepdims=True)
-                for mine, table in zip(cut, self.tables, strict=True)
-            ],
-            axis=1,
-        )
+    def means(self, counts: Array, rows: int) -> Array:
+        """The mean of each statistic over rows: counts, shape (bins,), to (statistics,)."""
+        cut = [counts[start:end] for start, end in pairwise(self.bins)]
+        return np.concatenate([mine @ table for mine, table in zip(cut, self.tables, strict=True)]) / rows
 
     def statistics(self, rows: npt.NDArray[np.integer]) -> Array:
         """The statistics of each row, from its bins: shapes (n, features) to (n, statistics)."""
@@ -103,12 +98,12 @@ class Shifts:
         ]
 
     def sums(self, counts: Array) -> Array:
-        """The sums of the log bets over rows: shapes (steps, bins) to (steps, sides, gamblers)."""
+        """The sums of the log bets over rows: counts, shape (bins,), to (sides, gamblers)."""
         each = [
-            counts[:, start:end] @ bets
+            counts[start:end] @ bets
             for (start, end), bets in zip(pairwise(self.bins), self.row_bets, strict=True)
         ]
-        return np.concatenate(each, axis=1).reshape(len(counts), len(self.sides), len(KAPPAS))
+        return np.concatenate(each).reshape(len(self.sides), len(KAPPAS))
 
     @cached_property
     def _columns(self) -> Int64:
