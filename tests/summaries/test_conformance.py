@@ -13,27 +13,53 @@ import pytest
 from lossloop import summaries
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.summaries import Digest, Scale
+from lossloop.summaries import Confusion, Digest, Lifetimes, Residuals, Scale, Scores, Summary
 from lossloop.summaries.checks import CHECKS, Values, check_bad_values_are_refused
 
 Array = npt.NDArray[np.float64]
-Check = Callable[[Digest, Values], None]
-
-EMPTY = {
-    "without a bound": Digest(),
-    "in another unit": Digest(scale=Scale(unit=0.05, floor=-0.2)),
-    "with a bound": Digest(scale=Scale(bound=200.0)),
-}
+Check = Callable[[Summary, Values], None]
 
 
 def values(count: int) -> Array:
     return np.random.default_rng(count).lognormal(0.0, 1.5, count)
 
 
+def labelled(count: int) -> Array:
+    draw = np.random.default_rng(count)
+    chance = draw.random(count)
+    return np.stack([draw.random(count) < chance, chance], axis=1).astype(np.float64)
+
+
+def classes(count: int) -> Array:
+    return np.random.default_rng(count).integers(0, 5, (count, 2)).astype(np.float64)
+
+
+def lives(count: int) -> Array:
+    draw = np.random.default_rng(count)
+    columns = [draw.exponential(3.0, count), draw.integers(0, 2, count), draw.random(count)]
+    return np.stack(columns, axis=1)
+
+
+def forecasts(count: int) -> Array:
+    return 1e6 + np.random.default_rng(count).normal(0.0, 3.0, (count, 2))
+
+
+EMPTY: dict[str, tuple[Summary, Values]] = {
+    "without a bound": (Digest(), values),
+    "in another unit": (Digest(scale=Scale(unit=0.05, floor=-0.2)), values),
+    "with a bound": (Digest(scale=Scale(bound=200.0)), values),
+    "scores": (Scores(), labelled),
+    "scores at a threshold": (Scores(threshold=0.037), labelled),
+    "confusion": (Confusion(), classes),
+    "residuals": (Residuals(), forecasts),
+    "lifetimes": (Lifetimes(), lives),
+}
+
+
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", EMPTY)
 def test_summary_keeps_the_law(name: str, check: Check) -> None:
-    check(EMPTY[name], values)
+    check(*EMPTY[name])
 
 
 def test_public_names_are_sorted() -> None:

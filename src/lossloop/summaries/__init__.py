@@ -1,7 +1,11 @@
-"""Summaries: mergeable digests of losses, for figures and for judging from sums alone. Pure."""
+"""Summaries: mergeable digests of losses, and of outcomes with predictions. Pure."""
 
-from lossloop.summaries.base import Summary
+from lossloop.summaries.base import Metrics, Summary
+from lossloop.summaries.confusion import Confusion
 from lossloop.summaries.digest import Digest
+from lossloop.summaries.lifetimes import Lifetimes
+from lossloop.summaries.residuals import Residuals
 from lossloop.summaries.scale import Scale
+from lossloop.summaries.scores import Scores
 
-__all__ = ["Digest", "Scale", "Summary"]
+__all__ = ["Confusion", "Digest", "Lifetimes", "Metrics", "Residuals", "Scale", "Scores", "Summary"]

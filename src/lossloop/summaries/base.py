@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol, Self
 
 import numpy as np
@@ -23,7 +24,7 @@ class Summary(Protocol):
         ...
 
     def add(self, values: npt.NDArray[np.float64]) -> Self:
-        """With `values`, shape (n,)."""
+        """With `values`, shape (n,), or (n, c) where each is c numbers, such as outcome and prediction."""
         ...
 
     def merge(self, other: Self) -> Self:
@@ -32,4 +33,12 @@ class Summary(Protocol):
 
     def minus(self, other: Self) -> Self:
         """Without what `other` is of, which must have been added before."""
+        ...
+
+
+class Metrics(Summary, Protocol):
+    """A summary of outcomes and predictions, from which metrics of all of them follow."""
+
+    def metrics(self) -> Mapping[str, float | None]:
+        """Each metric by its name, always the same names; None where it has no meaning, such as 0 / 0."""
         ...

@@ -19,7 +19,7 @@ from lossloop.summaries.base import Summary
 Array = npt.NDArray[np.float64]
 SummaryT = TypeVar("SummaryT", bound=Summary)
 Values = Callable[[int], Array]
-"""Makes that many values; the same number gives the same values."""
+"""Makes that many values, shape (n,) or (n, c); the same number gives the same values."""
 
 
 def check_order_does_not_matter(empty: SummaryT, values: Values) -> None:
@@ -34,7 +34,7 @@ def check_nothing_changes_nothing(empty: SummaryT, values: Values) -> None:
     """No values, and the empty summary, leave a summary as it is."""
     some = empty.add(values(12))
     assert empty.count == 0, "an empty summary counts something"
-    assert some.add(np.empty(0)) == some, "adding no values changed the summary"
+    assert some.add(values(3)[:0]) == some, "adding no values changed the summary"
     assert some.merge(empty) == some, "merging the empty summary changed the summary"
 
 
@@ -55,7 +55,7 @@ def check_json_is_exact(empty: SummaryT, values: Values) -> None:
 def check_bad_values_are_refused(empty: SummaryT, values: Values) -> None:
     """NaN and infinities raise InputError that names the row."""
     for bad in (np.nan, np.inf, -np.inf):
-        broken = np.concatenate((values(2), [bad]))
+        broken = np.concatenate((values(2), np.full_like(values(1), bad)))
         try:
             empty.add(broken)
         except InputError as error:
@@ -85,4 +85,4 @@ def _number(value: object) -> npt.NDArray[np.float64]:
     """What can be compared of a field: packed floats, a number, or nothing."""
     if isinstance(value, bytes):
         return np.frombuffer(value, dtype="<f8")
-    return np.asarray(value if isinstance(value, int | float) else 0.0)
+    return np.asarray(value if isinstance(value, int | float | tuple) else 0.0, dtype=np.float64)
