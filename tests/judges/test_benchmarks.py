@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.judges import canary, dependence, false_alarms, intervals, late, seasons
+from benchmarks.judges import canary, dependence, estimate, false_alarms, intervals, late, seasons
 
 
 def test_false_alarms_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,13 +72,13 @@ def test_dependence_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> No
     assert figures["design_effect"] == pytest.approx(74, rel=0.15)
 
 
-@pytest.mark.parametrize("bench", [late, seasons])
+@pytest.mark.parametrize("bench", [estimate, late, seasons])
 def test_labels_and_seasons_print_their_figures(
     bench: ModuleType, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    bench.main(["--replications", "2", "--json"])
+    bench.main(["--replications", "1", "--json"])
     printed = json.loads(capsys.readouterr().out)
     assert printed["bench"] == bench.__name__.rpartition(".")[2]
-    assert all(0.0 <= value <= 1.0 for value in printed["figures"].values())
-    bench.main(["--replications", "2"])
+    assert all(value >= 0.0 for value in printed["figures"].values())
+    bench.main(["--replications", "1"])
     assert len(capsys.readouterr().out.splitlines()) == len(printed["figures"])

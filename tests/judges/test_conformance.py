@@ -12,11 +12,14 @@ import pytest
 from lossloop import judges
 from lossloop.judges import (
     Assigned,
+    Audited,
+    Audits,
     BlockDrift,
     Canary,
     Certificate,
     Domain,
     Drift,
+    Estimated,
     Guardrail,
     Pairs,
     Regression,
@@ -76,6 +79,25 @@ def _bad_rows(loss: float, propensity: float) -> Assigned:
 
 
 PROFILE = reference()
+
+
+def _audits(judge: Audited, gap: float) -> Callable[[np.random.Generator, int], Audits]:
+    def draw(rng: np.random.Generator, rows: int) -> Audits:
+        loss = np.clip(rng.uniform(0.0, 0.4, rows) + gap, 0.0, 1.0)
+        drawn = rng.random(rows) < judge.rate
+        loss[rng.random(rows) < 0.05] = np.nan
+        return judge.audits(rng.uniform(0.0, 0.4, rows), loss, drawn)
+
+    return draw
+
+
+def _bad_audits(judge: Audited) -> tuple[Audits, ...]:
+    fine, drawn = np.array([0.1, 0.1]), np.array([True, True])
+    return tuple(judge.audits(fine, np.array([0.1, bad]), drawn) for bad in (np.inf, -np.inf, -0.5))
+
+
+AUDITED = Audited(limit=0.3, promise=parse("1 per 1000 outcomes"), rate=0.5, cap=0.5)
+TRUSTED = Audited(limit=0.3, promise=parse("5% ever"), rate=0.5, cap=0.5, eta=0.5)
 PROMISE = parse("1 per 1000 outcomes")
 REFERENCE = reference_of(np.linspace(0.0, 1.0, 200), bound=1.0)
 BAD_ROWS = tuple(
@@ -114,6 +136,16 @@ EXAMPLES = {
         _losses(0.0, 1.0),
         _losses(0.6, 1.4),
         _bad_losses(-0.5),
+    ),
+    "estimated": Example(
+        Estimated(limit=0.6, promise=PROMISE),
+        _losses(0.0, 1.0),
+        _losses(0.6, 1.4),
+        tuple(np.array([0.1, bad]) for bad in (np.inf, -np.inf, -0.5)),
+    ),
+    "audited": Example(AUDITED, _audits(AUDITED, 0.0), _audits(AUDITED, 0.5), _bad_audits(AUDITED)),
+    "audited, half trusted": Example(
+        TRUSTED, _audits(TRUSTED, 0.0), _audits(TRUSTED, 0.5), _bad_audits(TRUSTED)
     ),
     "canary": Example(_canary("worst_case"), _assigned(0.0, 0.05), _assigned(0.5, 0.05), BAD_ROWS),
     "canary, missing alike": Example(

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchmarks.judges import canary, false_alarms, late, seasons
+from benchmarks.judges import canary, estimate, false_alarms, late, seasons
 from lossloop.core.records import VerdictKind
 from lossloop.judges import Guardrail, Mode, block_means, parse
 
@@ -97,3 +97,21 @@ def test_a_season_that_the_split_follows_fools_pooled_means_and_not_the_weighted
     assert figures[1] <= 0.12
     assert figures[2] == pytest.approx(0.578, abs=0.2)
     assert figures[3] <= 0.05
+
+
+def test_an_estimate_follows_the_inputs_and_is_blind_to_changed_answers() -> None:
+    """Statistics.md 2d."""
+    found = estimate.blind_spot(np.random.default_rng(9), 50_000)
+    assert found["healthy: estimated"] == pytest.approx(found["healthy: true loss"], rel=0.03)
+    assert found["inputs moved: estimated"] == pytest.approx(found["inputs moved: true loss"], rel=0.03)
+    assert found["answers changed: true loss"] > 1.2 * found["answers changed: estimated"]
+
+
+@pytest.mark.parametrize("wrong", estimate.WRONG)
+def test_audits_keep_their_promise_and_alarm_however_wrong_the_estimates_are(wrong: str) -> None:
+    """Statistics.md 2d: valid for any f."""
+    rng, bias = np.random.default_rng(10), estimate.WRONG[wrong]
+    false = [estimate.first_alarm(rng, 8_000, eta=None, bias=bias, changed=False) for _ in range(30)]
+    late = [estimate.first_alarm(rng, 60_000, eta=None, bias=bias, changed=True) for _ in range(4)]
+    assert sum(map(math.isfinite, false)) <= 5
+    assert np.median(late) < 40_000

@@ -1,6 +1,7 @@
 """Judges: losses in, verdict out, valid however often anyone looks (shared/statistics.md). Pure."""
 
 from lossloop.judges.absolute import Certificate, Guardrail, Regression, RiskState
+from lossloop.judges.audited import Audited, Audits, AuditState
 from lossloop.judges.base import Sketch, e_value
 from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
@@ -9,6 +10,14 @@ from lossloop.judges.domain import Domain
 from lossloop.judges.drift import BlockDrift, Drift, DriftState
 from lossloop.judges.ebh import e_bh
 from lossloop.judges.engine import Engine, Wealth
+from lossloop.judges.estimated import (
+    Estimated,
+    calibration,
+    direct,
+    direct_loss,
+    expected_loss,
+    probabilities,
+)
 from lossloop.judges.intervals import asymptotic_interval, betting_interval
 from lossloop.judges.moments import Moments
 from lossloop.judges.paired import Pairs, Shadow
@@ -26,6 +35,9 @@ from lossloop.judges.streams import Columns, Streams
 
 __all__ = [
     "Assigned",
+    "AuditState",
+    "Audited",
+    "Audits",
     "BlockDrift",
     "BlockMeans",
     "Canary",
@@ -40,6 +52,7 @@ __all__ = [
     "Drift",
     "DriftState",
     "Engine",
+    "Estimated",
     "Gap",
     "Guardrail",
     "Mode",
@@ -57,12 +70,17 @@ __all__ = [
     "asymptotic_interval",
     "betting_interval",
     "block_means",
+    "calibration",
     "design_effect",
+    "direct",
+    "direct_loss",
     "e_bh",
     "e_value",
+    "expected_loss",
     "fill_missing",
     "gap",
     "parse",
+    "probabilities",
     "profile_of",
     "recommend",
     "reference_of",
