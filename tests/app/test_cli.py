@@ -330,3 +330,17 @@ def test_an_answer_that_nobody_reads_to_its_end_is_no_traceback(tmp_path: Path) 
     told = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False)
     os.close(write)
     assert (told.returncode, told.stderr) == (1, b"")
+
+
+def test_charts_are_a_file_or_json(run: Run, tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s", watches={"worse": WATCH})
+    desk.day(0, 0.1)
+    written = run("chart", MODEL, "--output", str(tmp_path / "seen.html"))
+    assert "seen.html" in written.out
+    assert "worse" in (tmp_path / "seen.html").read_text()
+    charts = run("chart", MODEL, "--json").json["charts"]
+    assert [chart["id"] for chart in charts] == ["loss-1", "evidence-1"]
+    nowhere = run("chart", MODEL, "--output", str(tmp_path / "no" / "seen.html"))
+    assert nowhere.code == 1
+    assert "name another file with --output" in nowhere.err
+    assert run("chart", "nobody").code == 1

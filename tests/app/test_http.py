@@ -364,3 +364,9 @@ def _references(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for inner in value:
             yield from _references(inner)
+
+
+def test_charts_are_there_before_anything_was_judged(server: Server) -> None:
+    model = server.model()
+    assert server.call("GET", f"/v1/models/{model}/charts").body == {"model": model, "charts": []}
+    assert server.call("GET", "/v1/models/nobody/charts").status == 404

@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from lossloop.app import words
+from lossloop.app.charts import evidence
+from lossloop.app.charts.history import mark_of
+from lossloop.app.charts.page import as_json
 from lossloop.app.commands import Promote
-from lossloop.app.demo import charts, evidence, telling
+from lossloop.app.demo import charts, telling
 from lossloop.app.demo.account import SHADOW, Account, Day, read_account
 from lossloop.app.demo.compare import Month
-from lossloop.app.demo.report import as_json, render, write_report
+from lossloop.app.demo.report import render, write_report
 from lossloop.app.demo.run import Told
 from lossloop.app.demo.worth import axis_end, worth
 from lossloop.app.reading import decisions as all_decisions
@@ -335,9 +338,8 @@ def test_the_design_effect_is_the_references_own(page: str, account: Account) ->
 
 def test_without_a_version_nothing_is_explained(account: Account) -> None:
     assert telling.days_not_flights(replace(account, made=[])) is None
-    assert "has no reference, so nothing was measured" in render(
-        replace(account, made=[], days=[], points=[]), Told(decisions=[], courses=COURSES)
-    )
+    silent = replace(account, made=[], days=[], history=replace(account.history, points=[]))
+    assert "has no reference, so nothing was measured" in render(silent, Told(decisions=[], courses=COURSES))
 
 
 def test_missing_outcomes_are_shown_by_month(account: Account) -> None:
@@ -352,7 +354,7 @@ def test_missing_outcomes_are_shown_by_month(account: Account) -> None:
 
 def test_each_chart_has_a_table_that_says_the_same(page: str, account: Account) -> None:
     tables = re.findall(r'<table class="table" id="table-([^"]+)"', page)
-    assert tables == ["loss", *(chart.id for chart in evidence.evidence_charts(account))]
+    assert tables == ["loss", *(chart.id for chart in evidence.evidence_charts(account.history))]
     for chart in tables:
         assert f'id="data-{chart}"' in page
     assert page.count("<details") == len(tables)
@@ -408,7 +410,7 @@ def test_a_running_mean_needs_five_days_and_forgets_old_ones() -> None:
 
 
 def test_evidence_stands_against_its_threshold_with_1_in_the_middle(account: Account) -> None:
-    found = evidence.evidence_charts(account)
+    found = evidence.evidence_charts(account.history)
     titles = [chart.title for chart in found]
     assert titles[:2] == ["Watch 'worse' on version 1", "Version 2 in canary"]
     assert "Version 3 in shadow" in titles
@@ -425,26 +427,26 @@ def test_evidence_stands_against_its_threshold_with_1_in_the_middle(account: Acc
 
 def test_a_chapter_per_stage_since_evidence_begins_anew(account: Account) -> None:
     shadow = next(
-        chart for chart in evidence.evidence_charts(account) if chart.title == "Version 3 in shadow"
+        chart for chart in evidence.evidence_charts(account.history) if chart.title == "Version 3 in shadow"
     )
-    assert "the same flights, by day" in shadow.sub
+    assert "the same predictions, by block" in shadow.sub
     assert len(shadow.data["x"]) <= 4
     assert {series["name"] for series in shadow.data["series"]} == {"for promoting", "for rolling back"}
 
 
 def test_marks_have_the_colour_of_what_was_done() -> None:
-    assert charts.mark_of({"action": "promote", "by": "policy"}) == "better"
-    assert charts.mark_of({"action": "promote", "by": "operator"}) == ""
-    assert charts.mark_of({"action": "roll_back"}) == "alarm"
-    assert charts.mark_of({"action": "notify", "verdict": {"kind": "alarm"}}) == "alarm"
-    assert charts.mark_of({"action": "start_rollout"}) == ""
+    assert mark_of({"action": "promote", "by": "policy"}) == "better"
+    assert mark_of({"action": "promote", "by": "operator"}) == ""
+    assert mark_of({"action": "roll_back"}) == "alarm"
+    assert mark_of({"action": "notify", "verdict": {"kind": "alarm"}}) == "alarm"
+    assert mark_of({"action": "start_rollout"}) == ""
 
 
 def test_times_are_of_the_policys_zone(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "state", timezone="America/New_York")
     desk.day(0, 0.1)
     account = read_account(desk.home, MODEL)
-    assert account.wall(1_704_067_200_000_000) == 1_704_067_200 - 5 * 3600
+    assert account.history.wall(1_704_067_200_000_000) == 1_704_067_200 - 5 * 3600
     table = telling.timeline(
         account, [{"at": "2024-01-01T03:30:00Z", "action": "notify", "status": "done", "reason": "r"}]
     )

@@ -12,8 +12,11 @@ from lossloop.app.judging import Lens
 from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName
-from lossloop.core.records import Decision, Record, Verdict
+from lossloop.core.records import Decision, Interval, Record, Verdict
 from lossloop.core.traffic import Traffic
+
+STEPS = 96
+"""Into how many parts a block is cut for points of rows: quarters of an hour, where it is a day."""
 
 
 class WatchState(Record, frozen=True):
@@ -53,6 +56,17 @@ class Point(Record, frozen=True):
     mean: float | None = None
     rows: int = 0
     labelled: int = 0
+    effect: Interval | None = None
+    """Of all that was judged by then, not of this step alone."""
+
+    def after(self, before: Point | None) -> Point:
+        """This step and an earlier one as one: rows add up, evidence and effect are the later ones."""
+        if before is None:
+            return self
+        rows, mean = before.rows + self.rows, self.mean
+        if mean is not None and before.mean is not None and rows:
+            mean = (before.mean * before.rows + mean * self.rows) / rows
+        return msgspec.structs.replace(self, rows=rows, labelled=before.labelled + self.labelled, mean=mean)
 
 
 class Counts(Record, frozen=True):
@@ -170,7 +184,18 @@ class Books:
         return list(self.documents.all("point", Point, prefix=f"{model}/").values())
 
     def put_point(self, model: str, point: Point) -> None:
-        self.documents.put("point", f"{model}/{point.watch}/{point.at:020d}/{point.block}", point)
+        """Keep a step: one for each block, or, where rows are judged, one for each 96th of a block.
+
+        So what is kept grows with time, and not with traffic. A step that changes the verdict stands alone.
+        """
+        part = point.at
+        if not point.block:
+            part -= point.at % max(1, self.policy(model).block // STEPS)
+        key = f"{model}/{point.watch}/{part:020d}/{point.block}"
+        before = None if point.block else self.documents.get("point", key, Point)
+        if before is not None and (before.version != point.version or before.kind != point.kind):
+            key, before = f"{model}/{point.watch}/{point.at:020d}/{point.block}", None
+        self.documents.put("point", key, point.after(before))
 
     def now(self) -> Micros:
         """Where the clock stands: everything up to it was judged."""

@@ -78,6 +78,7 @@ def _compared(
         point = Point(
             at=acting.now, watch=f"rollout: {name}", version=rollout.challenger, kind=verdict.kind,
             evidence=verdict.evidence, threshold=verdict.threshold, rows=rows, labelled=labelled, block=block,
+            effect=verdict.effect,
         )  # fmt: skip
         acting.books.put_point(acting.model, point)
     if comparison.promote.kind is VerdictKind.BETTER:

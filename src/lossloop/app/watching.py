@@ -63,7 +63,7 @@ def judge_found(
     point = Point(
         at=acting.now, watch=name, version=crowned.version, kind=verdict.kind, evidence=verdict.evidence,
         threshold=verdict.threshold, mean=found.mean, rows=rows, labelled=found.labelled or 0,
-        block="" if block is None else lens.policy.calendar.label(block),
+        block="" if block is None else lens.policy.calendar.label(block), effect=verdict.effect,
     )  # fmt: skip
     acting.books.put_point(acting.model, point)
     _answer(acting, lens, name, msgspec.structs.replace(state, judged=as_json(after), verdict=verdict))

@@ -19,6 +19,7 @@ _COMMANDS = {
     "demo": ("lossloop.app.cli.demo:demo", "Replay a year of flights with no human command."),
     "status": ("lossloop.app.cli.views:status", "Show how one model is doing, or all."),
     "decisions": ("lossloop.app.cli.views:decisions", "Show every decision on a model."),
+    "chart": ("lossloop.app.cli.chart:chart", "Draw what a model's watches saw."),
     "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),
     "register": ("lossloop.app.cli.models:register", "Make a version from a manifest and its artifact."),
     "rollout": ("lossloop.app.cli.orders:rollout", "Put a version on its way into the traffic."),

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
-from lossloop.app.books import Books, Counts, Point
+from lossloop.app.books import Books, Counts
+from lossloop.app.charts.history import History, read_history, risk_judges
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.showing import Shown, shown
-from lossloop.app.watches import judge_of
 from lossloop.core.calendar import Block
-from lossloop.core.clock import SECOND, Micros, to_datetime
-from lossloop.core.errors import InputError
-from lossloop.core.records import Decision, Role
+from lossloop.core.records import Role
 from lossloop.judges import Guardrail, Regression
 from lossloop.ledger.joined.table import Table
 from lossloop.ledger.store import Store
@@ -48,18 +45,12 @@ class Account:
     lens: Lens
     counts: Counts
     days: Sequence[Day]
-    points: Sequence[Point]
     made: Sequence[Version]
-    decisions: Sequence[Decision]
+    history: History
 
     @property
     def policy(self) -> Policy:
         return self.lens.policy
-
-    def wall(self, moment: Micros) -> int:
-        """A moment as seconds on the wall clock of the policy's time zone, on which blocks are cut."""
-        offset = to_datetime(moment).astimezone(ZoneInfo(self.policy.timezone)).utcoffset()
-        return moment // SECOND + (0 if offset is None else round(offset.total_seconds()))
 
     def answered(self) -> list[Day]:
         """The days of traffic, without the shadow, which answers nobody."""
@@ -79,15 +70,7 @@ class Account:
 
     def judges(self, version: Version) -> dict[str, Guardrail | Regression]:
         """The judges of a champion's mean loss by watch, without those that cannot judge it."""
-        found: dict[str, Guardrail | Regression] = {}
-        for name, watch in self.policy.watches.items():
-            try:
-                judge = judge_of(self.lens, watch, version)
-            except InputError:  # the watch's own verdict says so, among the decisions and in status
-                continue
-            if isinstance(judge, Guardrail | Regression):
-                found[name] = judge
-        return found
+        return risk_judges(self.lens, version)
 
 
 def read_account(home: Home, model: str) -> Account:
@@ -102,15 +85,14 @@ def read_account(home: Home, model: str) -> Account:
         books = Books(state)
         lens = books.lens(model)
         days = [_day(part) for part in shown(state, model)]
-        decisions = books.decisions(model)
         shadow = [
             day
             for rollout in state.all("rollout_past", Rollout, prefix=f"{model}/").values()
             for day in _shadow_days(state, lens, rollout, days)
         ]
         return Account(
-            model=model, lens=lens, counts=books.counts(model), points=books.points(model),
-            days=[*days, *shadow], made=versions.versions(state, model), decisions=decisions,
+            model=model, lens=lens, counts=books.counts(model), days=[*days, *shadow],
+            made=versions.versions(state, model), history=read_history(books, model),
         )  # fmt: skip
     finally:
         state.close()

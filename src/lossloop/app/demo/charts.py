@@ -7,51 +7,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 
+from lossloop.app.charts.history import mark_of
+from lossloop.app.charts.spec import Chart, Plain
 from lossloop.app.demo.account import SHADOW, Account, Day
 from lossloop.core.clock import DAY, SECOND, parse_time
 from lossloop.core.records import Role
 from lossloop.judges import Guardrail, Moments, Regression, asymptotic_interval
 
-Plain = dict[str, Any]
 WINDOW = 14
 """Days of the running mean."""
 ROLES = (Role.CHAMPION, Role.CHALLENGER, SHADOW)
-_BLUE, _RED = ("promote", "ramp"), ("roll_back", "refuse")
-
-
-@dataclass(kw_only=True)
-class Chart:
-    """A chart and the table that says the same."""
-
-    id: str
-    title: str
-    sub: str
-    data: Plain
-    head: list[str]
-    rows: list[list[str]]
-    says: str = field(default="")
-
-
-def mark_of(decision: Plain) -> str:
-    """The colour of a decision's mark: better, alarm, or none."""
-    kind = (decision.get("verdict") or {}).get("kind")
-    if decision["action"] in _BLUE and decision.get("by") != "operator":
-        return "better"
-    return "alarm" if decision["action"] in _RED or kind == "alarm" else ""
 
 
 def marks(account: Account, decisions: Sequence[Plain]) -> list[Plain]:
     """A numbered mark for each decision; what was set up before any prediction stands at the start."""
-    start = min((day.block for day in account.days), default=0) // SECOND
+    start, wall = min((day.block for day in account.days), default=0) // SECOND, account.history.wall
+    moments = [max(start, wall(parse_time(decision["at"]))) for decision in decisions]
     return [
-        {"n": number, "x": max(start, account.wall(parse_time(decision["at"]))), "role": mark_of(decision)}
-        for number, decision in enumerate(decisions, start=1)
+        {"n": number, "x": moment, "role": mark_of(decision)}
+        for number, (moment, decision) in enumerate(zip(moments, decisions, strict=True), start=1)
     ]
 
 

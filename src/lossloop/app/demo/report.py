@@ -1,7 +1,6 @@
 """The demo's report: one HTML file that asks nobody for anything, works from a disk, and prints.
 
-Style, script and uPlot lie beside this module and are written into the file. Jinja2 escapes all text; what
-charts show goes in as JSON in which no tag can end.
+Its frame, style and script are those of `app/charts`.
 """
 
 from __future__ import annotations
@@ -9,15 +8,12 @@ from __future__ import annotations
 from datetime import date
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
-import msgspec
-from jinja2 import DictLoader, Environment, StrictUndefined
-
+from lossloop.app.charts.evidence import evidence_charts
+from lossloop.app.charts.page import assets, environment
 from lossloop.app.demo import telling
 from lossloop.app.demo.account import Account, read_account
 from lossloop.app.demo.charts import loss_chart, missing_chart
-from lossloop.app.demo.evidence import evidence_charts
 from lossloop.app.demo.replay import MODEL
 from lossloop.app.demo.run import Told
 from lossloop.app.demo.worth import worth
@@ -49,7 +45,9 @@ def write_report(home: Home, told: Told, path: Path, *, model: str = MODEL) -> N
 def render(account: Account, told: Told) -> str:
     """The report as HTML."""
     decisions = told.decisions
-    page = _environment().get_template("page.html").render(
+    made = environment(**{"report.html": (_HERE / "page.html").read_text(encoding="utf-8")})
+    made.filters["month"] = _month
+    page = made.get_template("report.html").render(
         model=account.model,
         policy=account.policy,
         headline=telling.headline(decisions),
@@ -59,39 +57,13 @@ def render(account: Account, told: Told) -> str:
         decisions=telling.timeline(account, decisions),
         loss=loss_chart(account, decisions),
         missing=missing_chart(account, decisions),
-        evidence=evidence_charts(account),
+        evidence=evidence_charts(account.history),
         days=telling.days_not_flights(account),
         months=telling.missing_by_month(account),
         times=telling.times(told.timings, decisions),
-        css=_asset("vendor/uplot/uPlot.min.css") + _asset("report/report.css"),
-        uplot=_asset("vendor/uplot/uPlot.iife.min.js"),
-        uplot_license=_asset("vendor/uplot/LICENSE"),
-        js=_asset("report/report.js"),
+        **assets(),
     )  # fmt: skip
     return page.strip() + "\n"
-
-
-def _environment() -> Environment:
-    pages = DictLoader({"page.html": (_HERE / "report/page.html").read_text(encoding="utf-8")})
-    made = Environment(
-        loader=pages, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    made.filters["json"] = as_json
-    made.filters["month"] = _month
-    return made
-
-
-def as_json(value: Any) -> str:
-    """A value as JSON that may stand in a script element: no tag and no comment can begin or end in it."""
-    text = msgspec.json.encode(value).decode()
-    for sign in "<>&":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _asset(name: str) -> str:
-    """A file of ours, which is trusted; never text from the state."""
-    return (_HERE / name).read_text(encoding="utf-8")
 
 
 def _month(text: str) -> str:

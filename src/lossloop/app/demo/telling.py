@@ -10,8 +10,9 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from lossloop.app import words
+from lossloop.app.charts.history import mark_of
+from lossloop.app.charts.spec import Plain
 from lossloop.app.demo.account import Account
-from lossloop.app.demo.charts import Plain, mark_of
 from lossloop.app.demo.run import Told
 from lossloop.core.clock import DAY, parse_time, to_datetime
 from lossloop.core.records import Role

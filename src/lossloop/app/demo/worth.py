@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from lossloop.app import words
-from lossloop.app.demo.charts import Plain
+from lossloop.app.charts.spec import Plain
 from lossloop.app.demo.compare import Courses, Month, delay_cost
 
 FIRST, LOOP, SAME = "version 1", "the loop", "same"

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from lossloop import losses
+from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import (
     Command,
     Promote,
@@ -152,6 +153,11 @@ async def _show_labels(call: Call) -> Reply:
         return 200, await asyncio.to_thread(label_delay_at, call.running.home, call.path["model"])
 
 
+async def _show_charts(call: Call) -> Reply:
+    found = watch_charts(read_history(call.running.books, call.path["model"]))
+    return 200, {"model": call.path["model"], "charts": [msgspec.to_builtins(each) for each in found]}
+
+
 async def _show_prediction(call: Call) -> Reply:
     running = call.running
     found = prediction(running.state, running.log, running.keys, call.path["model"], call.path["id"])
@@ -230,6 +236,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="Every decision on a model, oldest first."),
     Endpoint(method="GET", path="/v1/models/{model}/labels", handler=_show_labels,
              summary="How late labels come, from which age to judge, and what missing ones can hide."),
+    Endpoint(method="GET", path="/v1/models/{model}/charts", handler=_show_charts,
+             summary="What a model's watches saw, as charts: losses with bands, evidence, decisions marked."),
     Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
              summary="One prediction, with its outcome if that has come."),
     Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,

@@ -1,4 +1,4 @@
-"""Evidence against its threshold as data for charts, one for each watch and each stage of a rollout. Pure.
+"""Evidence against its threshold, a chart for each watch on a version and each stage of a rollout. Pure.
 
 Evidence goes out as e-values; times are seconds on the wall clock of the policy's time zone.
 """
@@ -13,48 +13,28 @@ import numpy as np
 
 from lossloop.app import words
 from lossloop.app.books import Point
-from lossloop.app.demo.account import Account
-from lossloop.app.demo.charts import Chart, Plain
+from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
+from lossloop.app.charts.history import History
+from lossloop.app.charts.spec import Chart, Plain
 from lossloop.core.clock import Micros
 
-ROLLOUT = "rollout: "
-_LEAVES_SHADOW = ("ramp", "refuse")
+_MOST = 600.0
+"""Of a logarithm that is drawn: beyond, an e-value is more than a number holds."""
 
 
-def evidence_charts(account: Account) -> list[Chart]:
+def evidence_charts(history: History) -> list[Chart]:
     """One chart for each watch on each champion, and for each stage of each rollout."""
-    ordered = sorted(account.points, key=lambda point: (_chapter(account, point), point.watch, point.at))
-    return sorted(
-        (
-            _evidence(account, list(found), number)
-            for number, (_, found) in enumerate(
-                groupby(ordered, key=lambda point: _chapter(account, point)), start=1
-            )
-        ),
-        key=lambda chart: float(chart.data["x"][0]),
-    )
+    return [evidence_chart(history, each, number) for number, each in enumerate(chapters(history), start=1)]
 
 
-def _chapter(account: Account, point: Point) -> tuple[str, int, bool]:
-    """Points of one chart: the rollout's evidence begins anew when the challenger leaves the shadow."""
-    rollout = point.watch.startswith(ROLLOUT)
-    return ("" if rollout else point.watch), point.version, rollout and point.at <= _left(account, point)
-
-
-def _left(account: Account, point: Point) -> Micros:
-    """When a challenger left the shadow; before all time if in none, after all if it never did."""
-    mine = [d for d in account.decisions if d.version == point.version and d.status == "done"]
-    if not any(d.action == "start_rollout" and not d.share for d in mine):
-        return -1
-    return min((d.at for d in mine if d.action in _LEAVES_SHADOW), default=1 << 62)
-
-
-def _evidence(account: Account, points: Sequence[Point], number: int) -> Chart:
+def evidence_chart(history: History, chapter: Chapter, number: int) -> Chart:
+    """The evidence of a chapter against its threshold, on a logarithmic scale, decisions marked."""
+    points = chapter.points
     lines = {name: list(found) for name, found in groupby(points, key=lambda point: point.watch)}
     moments = sorted({point.at for point in points})
     where = {moment: index for index, moment in enumerate(moments)}
-    reach = 1.15 * max(max(abs(point.evidence), point.threshold) for point in points)
-    xs = [account.wall(moment) for moment in moments]
+    reach = 1.15 * max(max(_shown(point.evidence), point.threshold) for point in points)
+    xs = [history.wall(moment) for moment in moments]
     threshold = points[-1].threshold
     data = {
         "x": xs,
@@ -66,10 +46,11 @@ def _evidence(account: Account, points: Sequence[Point], number: int) -> Chart:
         "refs": [[xs[0], xs[-1], 1]],
         "limitText": f"threshold {words.e_value(threshold)}",
         "neutral": True,
+        "marks": history.marks(xs[0], xs[-1]),
     }
     names = [_question(name) for name in lines]
-    rows = _evidence_rows(account, lines, moments)
-    title, sub = _headings(account, points[0])
+    rows = _evidence_rows(history, lines, moments)
+    title, sub = chapter.title, _sub(history, chapter)
     return Chart(
         id=f"evidence-{number}", title=title, sub=sub, data=data, head=["last of the day", *names],
         rows=rows, says=_says(lines),
@@ -79,7 +60,7 @@ def _evidence(account: Account, points: Sequence[Point], number: int) -> Chart:
 def _line(name: str, points: Iterable[Point], where: dict[Micros, int]) -> Plain:
     values: list[float | None] = [None] * len(where)
     for point in points:
-        values[where[point.at]] = float(f"{math.exp(point.evidence):.4g}")
+        values[where[point.at]] = float(f"{math.exp(max(-_MOST, min(point.evidence, _MOST))):.4g}")
     promotes, question = name.endswith("promote"), _question(name)
     return {
         "name": question,
@@ -97,19 +78,21 @@ def _question(name: str) -> str:
     return "for an alarm"
 
 
-def _headings(account: Account, point: Point) -> tuple[str, str]:
-    _, version, shadow = _chapter(account, point)
-    plan = account.policy.rollout
-    if not point.watch.startswith(ROLLOUT):
-        watch = account.policy.watches.get(point.watch)
-        promise = "" if watch is None else f", promise {watch.promise}"
-        return f"Watch '{point.watch}' on version {version}", f"Mean loss above the limit{promise}."
+def _sub(history: History, chapter: Chapter) -> str:
+    plan = history.policy.rollout
+    if not chapter.rollout:
+        watch = history.policy.watches.get(chapter.watch)
+        return "" if watch is None else f"A {watch.kind.replace('_', ' ')}, promise {watch.promise}."
     margins = "" if plan is None else (
         f" Promote: not worse by more than {plan.promote_if_within:g}."
         f" Roll back: worse by more than {plan.roll_back_if_worse_by:g}."
     )  # fmt: skip
-    how = "the same flights, by day" if shadow else "flights drawn at random, one by one"
-    return f"Version {version} in {'shadow' if shadow else 'canary'}", f"Compared on {how}.{margins}"
+    how = "the same predictions, by block" if chapter.in_shadow else "predictions drawn at random, one by one"
+    return f"Compared on {how}.{margins}"
+
+
+def _shown(evidence: float) -> float:
+    return min(abs(evidence), _MOST)
 
 
 def _says(lines: dict[str, list[Point]]) -> str:
@@ -126,14 +109,14 @@ def _says(lines: dict[str, list[Point]]) -> str:
 
 
 def _evidence_rows(
-    account: Account, lines: dict[str, list[Point]], moments: Sequence[Micros]
+    history: History, lines: dict[str, list[Point]], moments: Sequence[Micros]
 ) -> list[list[str]]:
     last: dict[str, dict[str, str]] = {}
     for moment, (name, point) in sorted(
         ((point.at, (name, point)) for name, points in lines.items() for point in points),
         key=lambda pair: pair[0],
     ):
-        day = str(np.datetime64(account.wall(moment), "s").astype("datetime64[D]"))
+        day = str(np.datetime64(history.wall(moment), "s").astype("datetime64[D]"))
         last.setdefault(day, {})[name] = words.e_value(point.evidence)
     return [[day, *(found.get(name, "") for name in lines)] for day, found in last.items()]
 

@@ -1,0 +1,103 @@
+"""What charts of verdicts are drawn from: a model's points and decisions, read from the state once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from lossloop.act.policy import Policy
+from lossloop.app.books import Books, Point
+from lossloop.app.charts.spec import Plain
+from lossloop.app.judging import Lens
+from lossloop.app.reading import plain
+from lossloop.app.watches import judge_of
+from lossloop.core.clock import SECOND, Micros, to_datetime
+from lossloop.core.errors import InputError
+from lossloop.core.records import Decision
+from lossloop.judges import Guardrail, Regression
+from lossloop.registry import Version, versions
+
+_GOOD, _BAD = ("promote", "ramp"), ("roll_back", "refuse")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measure:
+    """What a mean loss is measured by, in the loss's unit."""
+
+    limit: float
+    reference: float | None = None
+    """What the effect is a difference from; None where the effect is the mean itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """The verdicts of a model's watches and rollouts, and what was decided."""
+
+    policy: Policy
+    points: Sequence[Point]
+    decisions: Sequence[Decision]
+    measures: Mapping[tuple[str, int], Measure]
+    """Of watches on a champion's mean loss, by watch and version."""
+
+    def wall(self, moment: Micros) -> int:
+        """A moment as seconds on the wall clock of the policy's time zone, on which blocks are cut."""
+        offset = to_datetime(moment).astimezone(ZoneInfo(self.policy.timezone)).utcoffset()
+        return moment // SECOND + (0 if offset is None else round(offset.total_seconds()))
+
+    def label(self, moment: Micros) -> str:
+        """A moment as people of that time zone write it, to the minute."""
+        return str(np.datetime64(self.wall(moment), "s").astype("datetime64[m]")).replace("T", " ")
+
+    def marks(self, first: int, last: int) -> list[Plain]:
+        """A numbered mark for each decision between two times of the wall clock; all of them are counted."""
+        found = enumerate((self.wall(each.at), each) for each in self.decisions)
+        return [
+            {"n": number + 1, "x": at, "role": mark_of(plain(each))}
+            for number, (at, each) in found
+            if first <= at <= last
+        ]
+
+
+def read_history(books: Books, model: str) -> History:
+    """The history of a model; raise UnknownName where there is no such model."""
+    lens, points = books.lens(model), books.points(model)
+    return History(
+        policy=lens.policy,
+        points=points,
+        decisions=books.decisions(model),
+        measures=_measures(books, lens, points),
+    )
+
+
+def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[str, int], Measure]:
+    found: dict[tuple[str, int], Measure] = {}
+    for number in {point.version for point in points}:
+        version = versions.find(books.documents, lens.policy.model, number)
+        for name, judge in risk_judges(lens, version).items():
+            reference = judge.reference.estimate if isinstance(judge, Regression) else None
+            found[name, number] = Measure(limit=judge.limit, reference=reference)
+    return found
+
+
+def risk_judges(lens: Lens, version: Version) -> dict[str, Guardrail | Regression]:
+    """The judges of a champion's mean loss by watch, without those that cannot judge it."""
+    found: dict[str, Guardrail | Regression] = {}
+    for name, watch in lens.policy.watches.items():
+        try:
+            judge = judge_of(lens, watch, version)
+        except InputError:  # the watch's own verdict says so, among the decisions and in status
+            continue
+        if isinstance(judge, Guardrail | Regression):
+            found[name] = judge
+    return found
+
+
+def mark_of(decision: Plain) -> str:
+    """The colour of a decision's mark: better, alarm, or none."""
+    kind = (decision.get("verdict") or {}).get("kind")
+    if decision["action"] in _GOOD and decision.get("by") != "operator":
+        return "better"
+    return "alarm" if decision["action"] in _BAD or kind == "alarm" else ""

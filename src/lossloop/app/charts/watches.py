@@ -1,0 +1,131 @@
+"""Every chart of a model's verdicts, as pages, the report and notebooks show them. Pure.
+
+Of each watch on a version, and of each stage of a rollout: the loss with its anytime-valid band against its
+limit, then the evidence against its threshold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lossloop.app.books import Point
+from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
+from lossloop.app.charts.evidence import evidence_chart
+from lossloop.app.charts.history import History, Measure
+from lossloop.app.charts.spec import Chart, Plain
+from lossloop.judges import e_value
+
+
+def watch_charts(history: History) -> list[Chart]:
+    """All charts, in the order in which watches and rollouts began."""
+    found: list[Chart] = []
+    for number, chapter in enumerate(chapters(history), start=1):
+        loss = loss_chart(history, chapter, number)
+        found += [evidence_chart(history, chapter, number)] if loss is None else [
+            loss, evidence_chart(history, chapter, number)
+        ]  # fmt: skip
+    return found
+
+
+def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
+    """The mean since the beginning with its band, and of each step its own; None of what has no mean."""
+    points = _one_line(chapter)
+    measure = history.measures.get((chapter.watch, chapter.version))
+    if not chapter.rollout and (measure is None or all(point.mean is None for point in points)):
+        return None
+    origin = measure.reference or 0.0 if measure is not None else 0.0
+    xs = [history.wall(point.at) for point in points]
+    mean = [_of(point, "estimate", origin) for point in points]
+    low, high = ([_of(point, side, origin) for point in points] for side in ("low", "high"))
+    own = [_round(point.mean) for point in points]
+    limits = _limits(history, chapter, measure)
+    what = "difference" if chapter.rollout else "mean loss"
+    data: Plain = {
+        "x": xs,
+        "series": [
+            {"name": f"{what} since the beginning", "role": "champion", "y": mean, "lo": low, "hi": high,
+             "end": "mean" if not chapter.rollout else "difference"},
+            *([] if chapter.rollout else [{"name": "each step", "role": "champion", "y": own, "thin": True}]),
+        ],
+        "limits": [[xs[0], xs[-1], limit] for limit in limits],
+        "refs": [] if measure is None or measure.reference is None else [[xs[0], xs[-1], measure.reference]],
+        "y": _axis([*mean, *own, *low, *high], limits),
+        "marks": history.marks(xs[0], xs[-1]),
+    }  # fmt: skip
+    rows = [
+        [_moment(history, point), _text(one), _text(bottom), _text(top), _text(step), f"{point.rows:,}",
+         f"{point.labelled:,}", str(point.kind), e_value(point.evidence)]
+        for point, one, bottom, top, step in zip(points, mean, low, high, own, strict=True)
+    ]  # fmt: skip
+    head = ["time", what, "from", "to", "this step", "rows", "with outcome", "verdict", "evidence"]
+    return Chart(
+        id=f"loss-{number}", title=f"{chapter.title}: {what}",
+        sub=_sub(limits, measure, rollout=chapter.rollout), data=data, head=head, rows=rows,
+        says=_says(what, points, mean, low, high),
+    )  # fmt: skip
+
+
+def _one_line(chapter: Chapter) -> Sequence[Point]:
+    """A rollout's two tests look at the same difference: one of them is drawn."""
+    names = {point.watch for point in chapter.points}
+    name = f"{ROLLOUT}roll back" if chapter.rollout and f"{ROLLOUT}roll back" in names else min(names)
+    return [point for point in chapter.points if point.watch == name]
+
+
+def _limits(history: History, chapter: Chapter, measure: Measure | None) -> list[float]:
+    plan = history.policy.rollout
+    if chapter.rollout:
+        return [] if plan is None else sorted({plan.promote_if_within, plan.roll_back_if_worse_by})
+    return [] if measure is None else [round(measure.limit, 6)]
+
+
+def _sub(limits: Sequence[float], measure: Measure | None, *, rollout: bool) -> str:
+    if rollout:
+        return "Challenger minus champion; the lines are the margins of promotion and rollback."
+    words = f"The limit is {limits[0]:.4g}" if limits else ""
+    if measure is not None and measure.reference is not None:
+        words += f"; on its reference the version had {measure.reference:.4g}"
+    return f"{words}."
+
+
+def _says(
+    what: str, points: Sequence[Point], mean: Sequence[float | None], low: Sequence[float | None],
+    high: Sequence[float | None],
+) -> str:  # fmt: skip
+    rows = sum(point.rows for point in points)
+    if mean[-1] is None:
+        return f"{rows:,} predictions so far; too few steps for a band."
+    level = points[-1].effect.level if points[-1].effect is not None else 0.95
+    about = ", approximately," if points[-1].effect is not None and points[-1].effect.approximate else ""
+    return (
+        f"The {what} is {mean[-1]:.4g} over {rows:,} predictions, and lies between {_text(low[-1])} and "
+        f"{_text(high[-1])} at {level:.0%}{about} however often one looks."
+    )
+
+
+def _of(point: Point, side: str, origin: float) -> float | None:
+    return None if point.effect is None else _round(getattr(point.effect, side) + origin)
+
+
+def _axis(values: Sequence[float | None], limits: Sequence[float]) -> list[float]:
+    """From the least to the greatest of what is drawn; a band that is still very wide is cut."""
+    drawn = [value for value in values[: len(values) // 2] if value is not None] + list(limits)
+    ends = [value for value in values if value is not None]
+    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
+    room = max(high - low, 1e-9)
+    return [
+        round(max(min(ends, default=low), low - room) - 0.05 * room, 6),
+        round(min(max(ends, default=high), high + room) + 0.05 * room, 6),
+    ]
+
+
+def _moment(history: History, point: Point) -> str:
+    return point.block or history.label(point.at)
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+def _text(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -1,0 +1,47 @@
+"""`lossloop chart`: pictures of what a model's watches saw."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from lossloop.app.books import Books
+from lossloop.app.charts import read_history, watch_charts
+from lossloop.app.charts.page import render
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, home, print_json
+from lossloop.core.errors import StateError
+
+
+def chart(
+    model: str, /, *, output: Path | None = None, state: StatePath = DEFAULT_STATE, json: Json = False
+) -> None:
+    """Draw the loss of each watch with its band, and its evidence against its threshold.
+
+    Parameters
+    ----------
+    model
+        The model.
+    output
+        The HTML file to write; MODEL-charts.html if left out. It needs no server and no network.
+    state
+        The state directory.
+    json
+        Print the charts' data as JSON, and write no file.
+    """
+    opened = home(state).state()
+    try:
+        history = read_history(Books(opened), model)
+    finally:
+        opened.close()
+    if json:
+        print_json({"model": model, "charts": [msgspec.to_builtins(each) for each in watch_charts(history)]})
+        return
+    path = output or Path(f"{model}-charts.html")
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(render(history), encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise StateError(f"cannot write {path}: {error.strerror}; name another file with --output") from error
+    print(f"{path}: open it in a browser")
