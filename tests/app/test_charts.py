@@ -58,6 +58,11 @@ def test_the_band_is_around_the_mean_loss_and_the_limit_in_its_unit(desk: Desk) 
     for middle, low, high in zip(mean["y"], mean["lo"], mean["hi"], strict=True):
         assert middle is None or low <= middle <= high
     assert chart.data["limits"][0][2] == pytest.approx(0.12)
+    assert all(
+        each.data["y"][0] < limit[2] < each.data["y"][1]
+        for each in watch_charts(history_of(desk))
+        for limit in each.data["limits"]
+    )
     assert chart.data["refs"][0][2] == pytest.approx(0.1)
     assert "however often one looks" in chart.says
 

@@ -32,7 +32,8 @@
     const small = host.clientWidth < 560;
     const px = devicePixelRatio;
     const ink = { limit: colour("chart-limit"), ref: colour("chart-ref"), mark: colour("chart-mark"), axis: colour("chart-axis"), ink: colour("ink"), surface: colour("surface") };
-    const margin = data.marks || data.x.length < 2 ? 43200 : 0;   // readings of days stand at noon
+    const span = data.x[data.x.length - 1] - data.x[0];
+    const margin = data.x.length < 2 ? 43200 : data.marks ? Math.min(43200, 0.05 * span) : 0;   // readings of days stand at noon
     const whole = [data.x[0] - margin, data.x[data.x.length - 1] + margin];
     const { columns, series, bands } = lines(data);
 

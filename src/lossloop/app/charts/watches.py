@@ -110,7 +110,7 @@ def _of(point: Point, side: str, origin: float) -> float | None:
 def _axis(values: Sequence[float | None], limits: Sequence[float]) -> list[float]:
     """From the least to the greatest of what is drawn; a band that is still very wide is cut."""
     drawn = [value for value in values[: len(values) // 2] if value is not None] + list(limits)
-    ends = [value for value in values if value is not None]
+    ends = [value for value in values if value is not None] + list(limits)
     low, high = min(drawn, default=0.0), max(drawn, default=1.0)
     room = max(high - low, 1e-9)
     return [
