@@ -24,6 +24,7 @@ from lossloop.ledger.joined.columns import (
     numbers,
     widened,
 )
+from lossloop.ledger.joined.filter import bits_of
 
 nan = math.nan
 floats = st.floats(allow_nan=False)
@@ -208,7 +209,8 @@ def test_a_closed_part_knows_its_end_and_what_it_has_not_without_reading(
     part = closed(monkeypatch, readings)
     assert (part.is_closed, part.room, part.end) == (True, 0, 18)
     assert (part.last("at"), part.last("block")) == (50, 1)
-    assert (part.find(*keys_of(rows(1000, 3))) == -1).all()
+    low = rows(1000, 3)["key_low"]
+    assert not part.may_hold(low, bits_of(low)).any()
     assert not readings
 
 

@@ -44,7 +44,9 @@ def new() -> State:
 
 
 def keys(rows: Int64) -> tuple[Array, Array]:
-    return rows.astype(np.uint64) * np.uint64(3) + np.uint64(1), rows.astype(np.uint64) * np.uint64(1 << 32)
+    """Keys that look like random numbers, as real ones do."""
+    every = rows.astype(np.uint64)
+    return every * np.uint64(3) + np.uint64(1), every * np.uint64(0x9E3779B97F4A7C15)
 
 
 def batch(start: int, count: int, *, at: int = 0, width: int = 0, full: bool = True) -> dict[str, Array]:
@@ -152,8 +154,8 @@ def check(made: Table, known: Known, draw: Any) -> None:
     assert made.find(*keys(asked)).tolist() == [row if row < count else -1 for row in asked.tolist()]
     there = asked[asked < count]
     for name in ("time", "content", "unit", "propensity"):
-        assert made.values(name, there).tolist() == [known.said[name][row] for row in there.tolist()]
-    found = made.values("y_pred", there)
+        assert made.columns([name], there)[0].tolist() == [known.said[name][row] for row in there.tolist()]
+    (found,) = made.columns(["y_pred"], there)
     for row, got in zip(there.tolist(), found, strict=True):
         assert np.atleast_1d(got)[: len(known.y_pred[row])].tolist() == known.y_pred[row]
 
@@ -163,7 +165,7 @@ def test_an_empty_table_has_nothing() -> None:
     assert (len(made), made.last_at, made.last_block, made.first_block_after(-9)) == (0, 0, None, None)
     assert len(made.slice(0, 9)) == len(made.matured(after=0, until=9, most=9)) == len(made.block(0)) == 0
     assert made.find(*keys(np.arange(3))).tolist() == [-1] * 3
-    assert made.values("at", np.empty(0, np.int64)).shape == (0,)
+    assert made.columns(["at"], np.empty(0, np.int64))[0].shape == (0,)
     made.flush()
 
 
@@ -225,7 +227,7 @@ def test_parts_leave_memory_the_least_used_first(parts: int) -> None:
     made.append(batch(0, 3 * parts, at=40))
     with store.transaction():
         made.flush()
-    made.values("at", np.array([0]))
+    made.columns(["at"], np.array([0]))
     keep_within([made], 2 * parts)
     assert [part.is_closed for part in made.parts] == [False, True, False]
     keep_within([made], 0)
@@ -266,7 +268,7 @@ def test_erased_rows_stay_and_say_nothing_of_anyone(parts: int, closed: bool) ->
         assert np.flatnonzero(rows.unit == 0).tolist() == [0, 1, 6, 9], "the first had none"
         assert np.flatnonzero(np.isnan(rows.y_pred).all(axis=1)).tolist() == [1, 6, 9]
         assert np.isnan(rows.shadow_y_pred).all()
-        assert each.values("content", np.array([1, 2])).tolist() == [0, 2]
+        assert each.columns(["content"], np.array([1, 2]))[0].tolist() == [0, 2]
         assert each.find(*keys(np.arange(10))).tolist() == [0, -1, 2, 3, 4, 5, -1, 7, 8, -1]
         assert np.flatnonzero(~np.isnan(rows.y_true)).tolist() == [1, 6]
         assert rows.version.tolist() == (np.arange(10) % 3 + 1).tolist()

@@ -85,7 +85,7 @@ class Summariser:
 
 def _labels(table: Table, rows: Int64, after: Micros | None) -> tuple[int, int]:
     """How many rows have an outcome, and of how many it is that none came within `after`, to the moment."""
-    since, at = table.values("labelled_at", rows), table.values("at", rows)
+    since, at = table.columns(("labelled_at", "at"), rows)
     absent = np.zeros(len(rows), np.bool_) if after is None else since == at + after
     return int(np.count_nonzero(since != NEVER)), int(np.count_nonzero(absent))
 

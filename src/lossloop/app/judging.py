@@ -190,12 +190,14 @@ def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:
 def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[Int64, Floats]]:
     """The wanted rows by how many classes they have, with their predictions cut to as many."""
     if y_pred.ndim == 1:
-        widths = np.ones(len(y_pred), dtype=np.int64)
-    else:
-        widths = np.count_nonzero(~np.isnan(y_pred), axis=1)
+        rows = np.flatnonzero(wanted)
+        if len(rows):
+            yield rows, y_pred[rows]
+        return
+    widths = np.count_nonzero(~np.isnan(y_pred), axis=1)
     for width in np.unique(widths[wanted]).tolist():
         rows = np.flatnonzero(wanted & (widths == width))
-        yield rows, y_pred[rows] if y_pred.ndim == 1 else y_pred[rows, :width]
+        yield rows, y_pred[rows, :width]
 
 
 def _widened(y_pred: Any, columns: int, task: Task) -> Any:

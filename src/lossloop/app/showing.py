@@ -17,6 +17,7 @@ from lossloop.ledger.joined.join import Taken
 from lossloop.ledger.joined.table import ROLES, Table
 from lossloop.summaries import Digest, Scale
 
+_SHOWN = ("version", "role", "block", "y_true", "y_pred")
 Place = tuple[int, str, Block]
 """Version, role, block."""
 
@@ -67,8 +68,8 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
 
 def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
     """What rows of a table add to what is shown, by place."""
-    version, role, block = (table.values(name, rows) for name in ("version", "role", "block"))
-    losses = lens.scores(table.values("y_true", rows), table.values("y_pred", rows))
+    version, role, block, y_true, y_pred = table.columns(_SHOWN, rows)
+    losses = lens.scores(y_true, y_pred)
     for place, mine in _by_place(version, role, block):
         empty = _empty(place, lens)
         found = losses[mine]
@@ -96,13 +97,20 @@ def _key(model: str, place: Place) -> str:
 
 def _by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:
     """Which rows belong to each place; most batches have but one."""
-    every = np.arange(len(version))
-    for number in np.unique(version).tolist():
-        mine = every[version == number]
-        for code in np.unique(role[mine]).tolist():
-            ours = mine[role[mine] == code]
-            for day in np.unique(block[ours]).tolist():
-                yield (number, ROLES[code], day), ours[block[ours] == day]
+    for number, mine in _by_value(version, np.arange(len(version))):
+        for code, ours in _by_value(role, mine):
+            for day, here in _by_value(block, ours):
+                yield (number, ROLES[code], day), here
+
+
+def _by_value(values: Int64, rows: Int64) -> Iterator[tuple[int, Int64]]:
+    """Some rows by their values, in the order of these."""
+    asked = values[rows]
+    if len(asked) and (asked == asked[0]).all():
+        yield int(asked[0]), rows
+        return
+    for value in np.unique(asked).tolist():
+        yield value, rows[asked == value]
 
 
 def _empty(place: Place, lens: Lens) -> Shown:

@@ -52,9 +52,9 @@ def _labels(asked: pa.Table, table: Table, keys: Keys, *, until: Micros, age: Mi
         return labels
     rows = table.find(*keys.of(asked["id"].combine_chunks()))
     places = np.flatnonzero(rows >= 0)
-    at, since = (table.values(name, rows[places]) for name in ("at", "labelled_at"))
-    places = places[(at + age <= until) & (since <= until)]
-    labels[places] = table.values("y_true", rows[places])
+    at, since, y_true = table.columns(("at", "labelled_at", "y_true"), rows[places])
+    known = (at + age <= until) & (since <= until)
+    labels[places[known]] = y_true[known]
     return labels
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from lossloop.ledger.joined.closed import Closed, Filter
+from lossloop.ledger.joined.closed import Closed
+from lossloop.ledger.joined.filter import Bools, Filter
 from lossloop.ledger.joined.index import Index
 from lossloop.ledger.joined.keys import UInt64
 
@@ -25,6 +26,8 @@ NEVER = np.iinfo(np.int64).max
 PART_ROWS = 1 << 20
 
 _LEAST = 256
+_LARGE, _NARROW = 1 << 16, 8
+"""Rows above which so wide a column has room for all it may have: what is not written takes no memory."""
 _USES = counter(1)
 ROW: Mapping[str, tuple[type[Any], Any]] = {
     "key_high": (np.uint64, 0),
@@ -51,6 +54,7 @@ LABEL: Mapping[str, tuple[type[Any], Any]] = {
 _WIDE = frozenset({"y_pred", "shadow_y_pred", "y_true", "judged"})
 _RARE = frozenset({"propensity", "role", "unit", "shadow_version", "shadow_y_pred"})
 """Columns that take no memory until a row says something."""
+_EMPTY: Mapping[str, Any] = {name: empty for name, (_, empty) in {**ROW, **LABEL}.items()}
 
 
 class Part:
@@ -74,11 +78,11 @@ class Part:
         self._begin()
 
     def _begin(self) -> None:
-        self._size = _LEAST
         self._index = Index()
+        self._filter: Filter | None = None
         self._columns: dict[str, Array] = {
-            name: np.full(self._size, empty, dtype)
-            for name, (dtype, empty) in {**ROW, **LABEL}.items()
+            name: np.empty(_LEAST, dtype)
+            for name, (dtype, _) in {**ROW, **LABEL}.items()
             if name not in _RARE
         }
 
@@ -98,11 +102,8 @@ class Part:
     def close(self) -> None:
         """Give the memory back; the part must be full, and stored."""
         if self._closed is None:
-            self._closed = Closed(
-                filter=Filter(self._columns["key_low"][: self.count]),
-                last_at=self.last("at"),
-                last_block=self.last("block"),
-            )
+            assert self._filter is not None
+            self._closed = Closed(filter=self._filter, last_at=self.last("at"), last_block=self.last("block"))
             self._columns, self._index = {}, Index()
 
     def _open(self) -> None:
@@ -118,15 +119,15 @@ class Part:
             for name in LABEL:
                 self._write(name, event["seq"] - 1 - self.first, event[name])
 
+    def may_hold(self, low: UInt64, bits: UInt64) -> Bools:
+        """Whether each key may be in the part, by its low half and its `filter.bits_of`. Shape (n,)."""
+        if self._filter is None:
+            return np.ones(len(low), dtype=bool)
+        return self._filter.may_hold(low, bits)
+
     def find(self, high: UInt64, low: UInt64) -> Int64:
-        """The place of each key in the part, -1 where it has none. Shape (n,)."""
-        if self._closed is not None:
-            found = np.full(len(low), -1, np.int64)
-            may = self._closed.filter.may_hold(low)
-            if may.any():
-                self._open()
-                found[may] = self.find(high[may], low[may])
-            return found
+        """The place of each key in the part, -1 where it has none; ask for what it may hold. Shape (n,)."""
+        self._open()
         return self._index.find(
             self._columns["key_high"][: self.count], self._columns["key_low"][: self.count], high, low
         )
@@ -148,13 +149,20 @@ class Part:
 
     def append(self, rows: Mapping[str, Array], start: int, end: int) -> None:
         """Add rows `start` to `end` of the columns given; the rest has no outcome yet."""
-        count = end - start
-        self._reserve(self.count + count)
+        before, count = self.count, self.count + end - start
+        self._reserve(count)
+        for name, column in self._columns.items():
+            if name not in rows:
+                column[before:count] = _EMPTY[name]
+        self.count = count
         for name, values in rows.items():
-            self._write(name, np.s_[self.count : self.count + count], values[start:end])
-        self.count += count
-        high, low = self._columns["key_high"][: self.count], self._columns["key_low"][: self.count]
-        self._index.add(high, low, self.count - count, self.count)
+            self._write(name, np.s_[before:count], values[start:end])
+        high, low = self._columns["key_high"][:count], self._columns["key_low"][:count]
+        self._index.add(high, low, before, count)
+        if self._filter is None and count > min(_LARGE, PART_ROWS - 1):
+            self._filter, before = Filter(PART_ROWS), 0
+        if self._filter is not None:
+            self._filter.add(low[before:])
 
     def put(self, name: str, places: Int64, values: Array) -> None:
         """Set values of a column at places counted from the part's first row."""
@@ -169,26 +177,36 @@ class Part:
 
     def _write(self, name: str, places: Any, values: Array) -> None:
         column = self._columns.get(name)
-        dtype, empty = ROW.get(name) or LABEL[name]
         if column is None:
-            if _says_nothing(values, empty):
+            if _says_nothing(values, _EMPTY[name]):
                 return
-            column = self._columns[name] = np.full(self._size, empty, dtype)
+            column = self._columns[name] = np.empty(_room(self.count, 1), ROW[name][0])
+            column[: self.count] = _EMPTY[name]
         if name in _WIDE and values.shape[1:] != column.shape[1:]:
-            column = self._columns[name] = widened(column, max(_width(column), _width(values)))
-            values = widened(values, _width(column))
+            width = max(_width(column), _width(values))
+            if column.shape[1:] != (width,):
+                column = self._columns[name] = _with_room(widened(column[: self.count], width), self.count)
+            values = widened(values, width)
         column[places] = values
 
     def _reserve(self, count: int) -> None:
-        if count <= self._size:
-            return
-        size = min(PART_ROWS, 1 << (count - 1).bit_length())
         for name, column in self._columns.items():
-            dtype, empty = ROW.get(name) or LABEL[name]
-            grown = np.full((size, *column.shape[1:]), empty, dtype)
-            grown[: self._size] = column
-            self._columns[name] = grown
-        self._size = size
+            if count > len(column):
+                self._columns[name] = _with_room(column[: self.count], count)
+
+
+def _room(count: int, width: int) -> int:
+    """For how many rows there is room where there must be for so many."""
+    if count > _LARGE and width <= _NARROW:
+        return PART_ROWS
+    return min(PART_ROWS, max(_LEAST, 1 << (count - 1).bit_length()))
+
+
+def _with_room(column: Array, count: int) -> Array:
+    """A column's rows in one that has room for more."""
+    found = np.empty((_room(count, _width(column)), *column.shape[1:]), column.dtype)
+    found[: len(column)] = column
+    return found
 
 
 def _says_nothing(values: Array, empty: Any) -> bool:

@@ -28,6 +28,7 @@ from lossloop.ledger.store import Store
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 _AT_ONCE = 100_000
+_OF_CHANGES = ("version", "role", "block", "y_pred")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +198,8 @@ class Join:
         for table in (self.table, self.history):
             first = table.find(rows["key_high"][places], rows["key_low"][places])
             there = first >= 0
-            same = table.values("content", first[there]) == rows["content"][places[there]]
+            (content,) = table.columns(["content"], first[there])
+            same = content == rows["content"][places[there]]
             taken.repeats += int(np.count_nonzero(same))
             taken.conflicts += int(np.count_nonzero(~same))
             places = places[~there]
@@ -260,29 +262,28 @@ class Join:
         self, table: Table, rows: Int64, y_true: Floats, moments: Int64, taken: Taken, age: Micros = 0
     ) -> Bools:
         """Set outcomes of different rows; return which of them said something new. Shape (n,)."""
-        since = table.values("labelled_at", rows)
-        y_true, before = _alike(y_true, table.values("y_true", rows))
+        since, before, *said = table.columns(("labelled_at", "y_true", *_OF_CHANGES), rows)
+        y_true, before = _alike(y_true, before)
         labelled = since != NEVER
         new: Bools = ~(labelled & _equal(before, y_true))
-        taken.repeats += int(np.count_nonzero(~new))
-        taken.corrections += int(np.count_nonzero(labelled & new))
-        taken.outcomes += int(np.count_nonzero(~labelled))
         if not new.all():
             rows, moments, since = rows[new], moments[new], since[new]
-            y_true, before = y_true[new], before[new]
+            y_true, before, *said = (each[new] for each in (y_true, before, *said))
+        corrects = since != NEVER
+        taken.repeats += len(new) - len(rows)
+        taken.corrections += int(np.count_nonzero(corrects))
+        taken.outcomes += len(rows) - int(np.count_nonzero(corrects))
         if not len(rows):
             return new
-        corrects = since != NEVER
         judged = y_true
         if corrects.any():
-            late = corrects & (moments - age > table.values("at", rows))
-            first, judged = _alike(table.values("judged", rows), y_true)
+            at, first = table.columns(("at", "judged"), rows)
+            late = corrects & (moments - age > at)
+            first, judged = _alike(first, y_true)
             judged = np.where(late if judged.ndim == 1 else late[:, None], first, judged)
         # A correction keeps the time of the first outcome: the prediction was labelled since then.
         table.label(rows, y_true, judged, np.where(corrects, since, moments))
-        version, role, block, y_pred = (
-            table.values(name, rows) for name in ("version", "role", "block", "y_pred")
-        )
+        version, role, block, y_pred = said
         taken.changes.append(
             Changes(version=version, role=role, block=block, y_pred=y_pred, before=before, after=y_true)
         )

@@ -8,7 +8,7 @@ the applier commits, so a table that is read again is the one that was committed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +30,7 @@ from lossloop.ledger.joined.columns import (
     numbers,
     widened,
 )  # fmt: skip
+from lossloop.ledger.joined.filter import bits_of
 from lossloop.ledger.joined.keys import UInt64
 from lossloop.ledger.joined.stream import Stream, stacked
 from lossloop.ledger.store import Store
@@ -130,35 +131,21 @@ class Table:
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The row of each key, -1 where there is none. Shape (n,)."""
         found = np.full(len(low), -1, np.int64)
-        left = np.arange(len(low))
-        for part in reversed(self._parts):
-            rows = part.find(high[left], low[left])
-            hit = rows >= 0
-            found[left[hit]] = rows[hit] + part.first
-            left = left[~hit]
-            if not len(left):
-                break
+        bits = bits_of(low)
+        for part in self._parts:
+            places = np.flatnonzero(part.may_hold(low, bits))
+            if len(places):
+                rows = part.find(high[places], low[places])
+                hit = rows >= 0
+                found[places[hit]] = rows[hit] + part.first
         return found
 
-    def values(self, name: str, rows: Int64) -> Array:
-        """A column's values in some rows. Shape (n,) or (n, width)."""
+    def columns(self, names: Sequence[str], rows: Int64) -> list[Array]:
+        """The values of some columns in some rows. Shapes (n,) or (n, width)."""
         if not len(rows):
-            return np.empty(0, (ROW.get(name) or LABEL[name])[0])
-        lowest, highest = int(rows.min()) // PART_ROWS, int(rows.max()) // PART_ROWS
-        if lowest == highest:
-            return np.asarray(self._parts[lowest].column(name)[rows - lowest * PART_ROWS])
-        found: Array | None = None
-        numbers_of_parts = rows // PART_ROWS
-        for number in np.unique(numbers_of_parts).tolist():
-            here = np.flatnonzero(numbers_of_parts == number)
-            values = self._parts[number].column(name)[rows[here] - number * PART_ROWS]
-            if found is None:
-                found = np.full((len(rows), *values.shape[1:]), _EMPTY[name], values.dtype)
-            if values.ndim != found.ndim or values.shape[1:] != found.shape[1:]:
-                width = max(_width(values), _width(found))
-                found, values = widened(found, width), widened(values, width)
-            found[here] = values
-        return np.asarray(found)
+            return [np.empty(0, (ROW.get(name) or LABEL[name])[0]) for name in names]
+        places = [(self._parts[number], here, within) for number, here, within in _by_part(rows)]
+        return [_gathered(name, len(rows), places) for name in names]
 
     # What changes.
 
@@ -186,11 +173,10 @@ class Table:
 
         Call it inside a transaction, after a flush.
         """
-        for number in np.unique(rows // PART_ROWS).tolist():
-            places = rows[rows // PART_ROWS == number] - number * PART_ROWS
+        for number, _, within in _by_part(rows):
             for name in _PERSONAL:
-                blank = np.full(len(places), ROW[name][1], ROW[name][0])
-                self._parts[number].put(name, places, blank)
+                blank = np.full(len(within), ROW[name][1], ROW[name][0])
+                self._parts[number].put(name, within, blank)
         self._rows.rewrite_around(rows, self._stored)
 
     def _stored(self, start: int, end: int) -> dict[str, Array]:
@@ -212,16 +198,11 @@ class Table:
             start = end
 
     def _set(self, event: Mapping[str, Array], *, only_open: bool = False) -> None:
-        rows = event["seq"] - 1
-        numbers_of_parts = rows // PART_ROWS
-        touched = np.unique(numbers_of_parts).tolist()
-        for number in touched:
+        for number, here, within in _by_part(event["seq"] - 1):
             part = self._parts[number]
-            if only_open and part.is_closed:
-                continue
-            here = slice(None) if len(touched) == 1 else np.flatnonzero(numbers_of_parts == number)
-            for name in LABEL:
-                part.put(name, rows[here] - number * PART_ROWS, event[name][here])
+            if not (only_open and part.is_closed):
+                for name in LABEL:
+                    part.put(name, within, event[name][here])
 
     def _read(self, start: int, end: int) -> tuple[list[dict[str, Array]], list[dict[str, Array]]]:
         """Rows `start` to `end` as they are stored, and what their labels became, in order."""
@@ -262,7 +243,7 @@ class Table:
     def first_block_after(self, block: Block) -> Block | None:
         """The first block behind another one that has rows; None where there is none yet."""
         row = self._place("block", block)
-        return None if row >= len(self) else int(self.values("block", np.array([row]))[0])
+        return None if row >= len(self) else int(self.columns(["block"], np.array([row]))[0][0])
 
     def _place(self, name: str, value: int) -> int:
         """How many rows have at most this value in a column that never decreases."""
@@ -296,6 +277,41 @@ _EMPTY: Mapping[str, Any] = {name: empty for name, (_, empty) in {**ROW, **LABEL
 _NOTHING: dict[str, Array] = {
     name: np.empty(0, dtype) for name, (dtype, _) in {**ROW, **LABEL}.items() if name in _OF_ROWS
 }
+
+
+def _by_part(rows: Int64) -> Iterator[tuple[int, Int64 | slice, Int64]]:
+    """Parts with some of the rows: a part's number, which of the rows it has, and their places in it."""
+    if not len(rows):
+        return
+    numbers_of_parts = rows // PART_ROWS
+    first, last = (int(each) for each in (numbers_of_parts.min(), numbers_of_parts.max()))
+    if first == last:
+        yield first, _ALL, rows - first * PART_ROWS
+        return
+    for number in range(first, last + 1):
+        here = np.flatnonzero(numbers_of_parts == number)
+        if len(here):
+            yield number, here, rows[here] - number * PART_ROWS
+
+
+def _gathered(name: str, count: int, places: Sequence[tuple[Part, Int64 | slice, Int64]]) -> Array:
+    """A column's values in rows of several parts. Shape (count,) or (count, width)."""
+    if len(places) == 1:
+        part, _, within = places[0]
+        return np.asarray(part.column(name)[within])
+    found: Array | None = None
+    for part, here, within in places:
+        values = part.column(name)[within]
+        if found is None:
+            found = np.full((count, *values.shape[1:]), _EMPTY[name], values.dtype)
+        if values.ndim != found.ndim or values.shape[1:] != found.shape[1:]:
+            width = max(_width(values), _width(found))
+            found, values = widened(found, width), widened(values, width)
+        found[here] = values
+    return np.asarray(found)
+
+
+_ALL = slice(None)
 
 
 def _width(values: Array) -> int:
