@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from lossloop.act.strict import Path, Problem, Reader, build
-from lossloop.act.watches import AnyWatch
+from lossloop.act.watches import AnyWatch, Names
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
@@ -270,10 +270,21 @@ def _quota(value: Any) -> Quota:
     return Quota(most=int(match[1]), span=span)
 
 
+def _names(value: Any) -> tuple[str, ...]:
+    if value == "all":
+        return ()
+    if not isinstance(value, list) or not value or not all(isinstance(name, str) for name in value):
+        raise ValueError(f"{value!r} names nothing; write all, or a list such as [age, country]")
+    if len(set(value)) < len(value):
+        raise ValueError("names one twice")
+    return tuple(value)
+
+
 _READERS: dict[Any, Reader] = {
     Duration: _duration,
     Share: _share,
     Blocks: _blocks,
+    Names: _names,
     Quota: _quota,
     Size: _size,
 }

@@ -57,7 +57,8 @@ class Gathered(Record, frozen=True):
     version: int
     since: Micros
     passed: Block = _NONE
-    open: dict[Block, Sums] = {}
+    open: dict[str, Sums] = {}
+    """By block: in JSON a key is text."""
 
 
 def take_arrivals(acting: Acting, lens: Lens, batch: pa.RecordBatch, arrived: list[Arrivals]) -> None:
@@ -79,15 +80,15 @@ def judge_arrivals(acting: Acting, lens: Lens) -> None:
     """Judge the blocks of arrivals that are over."""
     for name, block in list(closed(acting.books, acting.model, lens, acting.now)):
         gathered = acting.books.documents.get("gathered", f"{acting.model}/{name}", Gathered)
-        if gathered is None or block not in gathered.open:
+        if gathered is None or str(block) not in gathered.open:
             continue
-        sums = gathered.open[block]
-        rest = {each: kept for each, kept in gathered.open.items() if each != block}
+        sums = gathered.open[str(block)]
+        rest = {each: kept for each, kept in gathered.open.items() if each != str(block)}
         after = msgspec.structs.replace(gathered, passed=block, open=rest)
         acting.books.documents.put("gathered", f"{acting.model}/{name}", after)
         crowned = acting.books.crowned(acting.model)
         if crowned is not None and _is_of(gathered, crowned):
-            found = Found(evidence=sums.means, mean=mean_of(sums.means[0]))
+            found = _found(lens, name, sums.means)
             judge_found(acting, lens, name, found, rows=sums.rows, block=block)
 
 
@@ -95,7 +96,7 @@ def closed(books: Books, model: str, lens: Lens, now: Micros) -> Iterator[tuple[
     """Watches and their blocks that are over, oldest first."""
     for name, _ in _watches(lens):
         gathered = books.documents.get("gathered", f"{model}/{name}", Gathered)
-        for block in sorted(gathered.open) if gathered is not None else ():
+        for block in sorted(map(int, gathered.open)) if gathered is not None else ():
             if lens.policy.calendar.end(block) <= now:
                 yield name, block
 
@@ -125,10 +126,15 @@ def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrive
         fail(acting, name, error)
         return
     if by_rows(watch):
-        found = Found(evidence=evidence, mean=mean_of(evidence.ravel()))
+        found = _found(lens, name, evidence)
         judge_found(acting, lens, name, found, rows=len(shown), block=None)
     else:
         _gather(acting.books, f"{acting.model}/{name}", crowned, evidence, blocks)
+
+
+def _found(lens: Lens, name: str, evidence: Floats) -> Found:
+    kind = OF_ARRIVALS[type(lens.policy.watches[name])]
+    return Found(evidence=evidence, mean=mean_of(evidence.ravel()) if kind.shows_mean else None)
 
 
 def _gather(books: Books, key: str, crowned: Crowned, evidence: Floats, blocks: Int64) -> None:
@@ -138,8 +144,8 @@ def _gather(books: Books, key: str, crowned: Crowned, evidence: Floats, blocks: 
         gathered = Gathered(version=crowned.version, since=crowned.at)
     sums = dict(gathered.open)
     for block in np.unique(blocks[blocks > gathered.passed]).tolist():
-        before = sums.get(block) or Sums(rows=0, totals=b"", counts=b"")
-        sums[block] = before.add(evidence[blocks == block])
+        before = sums.get(str(block)) or Sums(rows=0, totals=b"", counts=b"")
+        sums[str(block)] = before.add(evidence[blocks == block])
     books.documents.put("gathered", key, msgspec.structs.replace(gathered, open=sums))
 
 

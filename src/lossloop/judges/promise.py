@@ -20,7 +20,7 @@ from lossloop.core.records import Record
 EXAMPLES = "'1 per 3650 blocks', '1 per 1,000,000 outcomes', '5% ever' or '5% once'"
 
 _RATE = re.compile(
-    r"(?P<alarms>[-\d.,_]+)(?: false alarms?)? per (?P<span>[-\d.,_]+) (?P<unit>outcome|block)s?",
+    r"(?P<alarms>[-\d.,_]+)(?: false alarms?)? per (?P<span>[-\d.,_]+) (?P<unit>outcome|prediction|block)s?",
     re.IGNORECASE,
 )
 _CHANCE = re.compile(r"(?P<percent>[-\d.,_]+) ?%(?: chance)? (?P<mode>ever|once)", re.IGNORECASE)
@@ -107,7 +107,7 @@ def _rate(match: re.Match[str], words: str) -> Promise:
         raise _error(f"{words!r}: both numbers must be above 0")
     if span <= alarms:
         raise _error(f"{words!r} allows an alarm at every {match['unit']}; the second number must be larger")
-    counts = Counts(match["unit"].lower() + "s")
+    counts = Counts.BLOCKS if match["unit"].lower() == "block" else Counts.OUTCOMES
     return Promise(mode=Mode.RATE, threshold=span / alarms, counts=counts, words=words)
 
 

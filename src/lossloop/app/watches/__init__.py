@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lossloop.act.watches import GuardrailWatch, RegressionWatch, Watch
+from lossloop.act.watches import (
+    DriftWatch,
+    GuardrailWatch,
+    PredictionShiftWatch,
+    RegressionWatch,
+    Watch,
+)
 from lossloop.app.judging import Lens
 from lossloop.app.watches.base import Arrived, Found, OfArrivals, OfOutcomes
+from lossloop.app.watches.drift import DriftKind, PredictionShiftKind
 from lossloop.app.watches.risk import GuardrailKind, RegressionKind
 from lossloop.core.records import Verdict
 from lossloop.judges import Counts, parse
@@ -19,7 +26,10 @@ OF_OUTCOMES: Mapping[type[Watch], OfOutcomes] = {
     RegressionWatch: RegressionKind(),
 }
 """Kinds that judge predictions at their judging age."""
-OF_ARRIVALS: Mapping[type[Watch], OfArrivals] = {}
+OF_ARRIVALS: Mapping[type[Watch], OfArrivals] = {
+    DriftWatch: DriftKind(),
+    PredictionShiftWatch: PredictionShiftKind(),
+}
 """Kinds that judge predictions as they arrive."""
 
 

@@ -72,6 +72,8 @@ class OfOutcomes(Protocol):
 class OfArrivals(Protocol):
     """A kind that judges predictions as they arrive; no outcome is waited for."""
 
+    shows_mean: bool
+    """Whether the mean of its evidence is something that a chart can show."""
     cannot_see: str
     """What it is blind to, in words."""
 

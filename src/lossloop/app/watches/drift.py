@@ -1,0 +1,204 @@
+"""Drift and prediction shift: do inputs, or answers, look as they did in the champion's reference profile?
+
+Features are read as they were sent. A feature that a prediction leaves out is missing, which is a statistic
+of its own; a prediction that was sent without any features says nothing about them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lossloop.act.watches import DriftWatch, PredictionShiftWatch
+from lossloop.app.judging import Lens
+from lossloop.app.watches.base import Arrived
+from lossloop.core.clock import format_duration, parse_duration
+from lossloop.core.errors import InputError, UnknownName
+from lossloop.core.profile import FeatureProfile, Profile
+from lossloop.judges import BlockDrift, Counts, Domain, Drift, parse
+from lossloop.judges.bins import Bins, category_bins, number_bins, unseen_bin
+from lossloop.ledger.joined.columns import Floats
+from lossloop.registry import Version
+
+DriftJudge = Drift | BlockDrift
+Watched = DriftWatch | PredictionShiftWatch
+Flags = np.ndarray[Any, np.dtype[np.bool_]]
+
+
+class DriftKind:
+    """The features that a model is asked with."""
+
+    shows_mean = False
+    cannot_see = (
+        "whether the loss has changed: inputs may move and the model still be right, and what the same "
+        "inputs mean may change while they stay; without joint: true also how features go together"
+    )
+
+    def judge(self, lens: Lens, watch: DriftWatch, champion: Version) -> DriftJudge:
+        """See `OfArrivals`."""
+        return _judge(watch, _profile_for(lens, watch, champion))
+
+    def evidence(self, lens: Lens, watch: DriftWatch, champion: Version, arrived: Arrived) -> Floats:
+        """See `OfArrivals`: bins where rows are judged, statistics of them where blocks are."""
+        judge = self.judge(lens, watch, champion)
+        columns: dict[str, pa.Array] = {}
+        there: Flags = np.zeros(len(arrived), dtype=bool)
+        if arrived.features is not None:
+            columns = _columns(arrived.features)
+            there = arrived.features.is_valid().to_numpy(zero_copy_only=False)
+        bins = [_bins(profile, columns.get(profile.name), len(arrived)) for profile in judge.features]
+        return _said(judge, np.column_stack(bins), there)
+
+
+class PredictionShiftKind:
+    """The answers that a model gives."""
+
+    shows_mean = False
+    cannot_see = (
+        "whether the answers are right: they move with the inputs, as they should, and stay where they are "
+        "while the truth moves away"
+    )
+
+    def judge(self, lens: Lens, watch: PredictionShiftWatch, champion: Version) -> DriftJudge:
+        """See `OfArrivals`."""
+        return _judge(watch, _profile_for(lens, watch, champion))
+
+    def evidence(
+        self, lens: Lens, watch: PredictionShiftWatch, champion: Version, arrived: Arrived
+    ) -> Floats:
+        """See `OfArrivals`: bins where rows are judged, statistics of them where blocks are."""
+        judge = self.judge(lens, watch, champion)
+        answers = _answers(arrived.y_pred, len(judge.features))
+        bins = [number_bins(profile, answers[:, place]) for place, profile in enumerate(judge.features)]
+        there = np.count_nonzero(~np.isnan(answers), axis=1) > 0
+        return _said(judge, np.column_stack(bins), there)
+
+
+@dataclass(frozen=True)
+class _Of:
+    """A champion's profile, known by its version's digest: judges are made once for each."""
+
+    digest: str
+    profile: Profile = field(compare=False)
+
+
+def _profile_for(lens: Lens, watch: Watched, champion: Version) -> _Of:
+    """The champion's profile, if a watch can be judged by it.
+
+    Raises:
+        InputError: There is none, or it is over other blocks than the policy's.
+    """
+    profile = champion.manifest.profile
+    if profile is None:
+        raise InputError(
+            f"{champion.name} has no profile of its reference rows; make one with lossloop.profile_of, and "
+            "register the version with it under the key 'profile'",
+            field="profile",
+        )
+    by_rows = parse(watch.promise).counts is Counts.OUTCOMES
+    if not by_rows and parse_duration(profile.block) != lens.policy.block:
+        raise InputError(
+            f"the profile of {champion.name} is over blocks of {profile.block}, the policy's are of "
+            f"{format_duration(lens.policy.block)}",
+            field="profile.block",
+        )
+    return _Of(champion.digest, profile)
+
+
+@lru_cache(maxsize=64)
+def _judge(watch: Watched, of: _Of) -> DriftJudge:
+    promise, features = parse(watch.promise), _features(watch, of.profile)
+    by_rows = promise.counts is Counts.OUTCOMES
+    joint = isinstance(watch, DriftWatch) and watch.joint
+    if not by_rows:
+        if joint:
+            raise InputError(
+                "joint drift is judged by row; write the promise per outcomes, such as "
+                "'1 per 1,000,000 outcomes'",
+                field="promise",
+            )
+        return BlockDrift(features=features, tolerance=watch.tolerance, promise=promise)
+    domain = Domain.of(of.profile, features) if joint else None
+    return Drift(features=features, tolerance=watch.tolerance, promise=promise, joint=domain)
+
+
+def _features(watch: Watched, profile: Profile) -> tuple[FeatureProfile, ...]:
+    if isinstance(watch, PredictionShiftWatch):
+        if not profile.predictions:
+            raise InputError(
+                "the profile says nothing about predictions; make it with predictions=...", field="profile"
+            )
+        return profile.predictions
+    known = {feature.name: feature for feature in profile.features}
+    if not known:
+        raise InputError("the profile says nothing about features; make it with features", field="profile")
+    for name in watch.features:
+        if name not in known:
+            raise UnknownName("feature", name, known, field="features")
+    return tuple(known[name] for name in watch.features) or profile.features
+
+
+def _said(judge: DriftJudge, bins: Bins, there: Flags) -> Floats:
+    """What rows say to a judge, shape (n, m); NaN of those that say nothing."""
+    found = bins.astype(np.float64) if isinstance(judge, Drift) else judge.statistics(bins)
+    found[~there] = np.nan
+    return found
+
+
+def _answers(y_pred: Floats, width: int) -> Floats:
+    """Predictions as so many columns, NaN where there are fewer. Shape (n, width)."""
+    there = y_pred.reshape(len(y_pred), -1)[:, :width]
+    return np.pad(there, ((0, 0), (0, width - there.shape[1])), constant_values=np.nan)
+
+
+def _columns(features: pa.Array) -> dict[str, pa.Array]:
+    """Features by name: of a struct, or of the JSON text that was sent."""
+    if not pa.types.is_struct(features.type):
+        rows = [{} if text is None else msgspec.json.decode(text) for text in features.to_pylist()]
+        return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(_names(rows))}
+    return dict(zip((each.name for each in features.type), features.flatten(), strict=True))
+
+
+def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
+    return [name for row in rows for name in row]
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Values as JSON has them; of mixed kinds, as text."""
+    try:
+        return pa.array(values)
+    except (pa.ArrowInvalid, pa.ArrowTypeError):
+        return pa.array([None if value is None else str(value) for value in values], pa.string())
+
+
+def _bins(profile: FeatureProfile, column: pa.Array | None, rows: int) -> Bins:
+    """The bin of each value; what is of another kind than the reference's is missing. Shape (n,)."""
+    missing = np.full(rows, profile.bins - 1, np.uint8)
+    if column is None or pa.types.is_null(column.type):
+        return missing
+    if profile.categories is None:
+        values = _floats(column)
+        return missing if values is None else number_bins(profile, values)
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return missing
+    found = column.dictionary_encode()
+    known = category_bins(profile)
+    table = [known.get(name, unseen_bin(profile)) for name in found.dictionary.to_pylist()]
+    places = found.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)
+    found_bins: Bins = np.array([*table, profile.bins - 1], dtype=np.uint8)[places]
+    return found_bins
+
+
+def _floats(column: pa.Array) -> Floats | None:
+    """Numbers with NaN for none; None where they are no numbers."""
+    kind = column.type
+    if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
+        return None
+    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
