@@ -129,7 +129,7 @@ def test_observing_is_the_default_and_nothing_is_watched_unasked() -> None:
 WRONG_LINES = [
     ("model", "model: Flight Delay", "model: 'Flight Delay' is no name; use small letters, digits, '-', '_'"),
     ("model", "modell: x", "modell: unknown key 'modell'; did you mean 'model'?"),
-    ("task", "task: survival", "task: 'survival' is not possible; there are: binary, multiclass, ranking, "),
+    ("task", "task: chess", "task: 'chess' is not possible; there are: binary, "),
     ("task", "task: [binary]", "task: ['binary'] is not possible; did you mean 'binary'?"),
     ("loss", "loss: {name: log_loss}", "loss: must be text, not {'name': 'log_loss'}"),
     ("loss", "loss: yes", "loss: must be text, not True"),
