@@ -18,6 +18,7 @@ from lossloop.act.watches import AnyWatch, Names
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
+from lossloop.core.cuts import MOST_CUTS, Cut, read_cut, resolved
 from lossloop.core.errors import InputError, PolicyError, alternatives
 from lossloop.core.records import Record
 from lossloop.core.sizes import parse_size
@@ -31,6 +32,8 @@ Blocks = Annotated[int, "blocks"]
 """A number of blocks, written ``21 blocks`` or ``21``."""
 Size = Annotated[int, "size"]
 """A number of bytes, written ``10GB``."""
+SliceBy = Annotated[Cut, "slice"]
+"""By what rows are told apart, written ``carrier`` or ``{feature: distance, bins: [500]}``."""
 
 
 class Mode(StrEnum):
@@ -102,6 +105,7 @@ class Policy(Record, frozen=True):
     unit: str = "row"
     block: Duration = DAY
     timezone: str = "UTC"
+    slices: tuple[SliceBy, ...] = ()
     watches: dict[str, AnyWatch] = {}
     rollout: Plan | None = None
     on: dict[str, tuple[dict[Verb, str], ...]] = {}
@@ -115,6 +119,11 @@ class Policy(Record, frozen=True):
     def calendar(self) -> Calendar:
         """How this model's time is cut into blocks."""
         return Calendar(span=self.block, zone=self.timezone)
+
+    @property
+    def cuts(self) -> tuple[Cut, ...]:
+        """How this model's rows are cut into slices."""
+        return resolved(self.slices)
 
 
 ACTIONS = ("notify", "promote", "retrain", "roll_back")
@@ -169,6 +178,7 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
     except InputError as error:
         yield Problem((error.field or "block",), str(error))
     yield from _absence(policy)
+    yield from _slices(policy)
     if policy.retention is not None and policy.retention.age is policy.retention.size:
         yield Problem(("retention",), "needs an age, a size or both, as {age: 400d, size: 10GB}")
     for name, watch in policy.watches.items():
@@ -201,6 +211,21 @@ def _absence(policy: Policy) -> Iterator[Problem]:
             read_label(policy.task, value)
         except InputError as error:
             yield Problem(("labels", "absent_means"), str(error))
+
+
+def _slices(policy: Policy) -> Iterator[Problem]:
+    """Problems with what rows are told apart by, and with watches that look at it."""
+    names = [cut.name for cut in policy.slices]
+    if len(set(names)) < len(names):
+        yield Problem(("slices",), "the same slices stand there twice")
+    if len(names) > MOST_CUTS:
+        yield Problem(("slices",), f"rows are told apart in {MOST_CUTS} ways at most, not {len(names)}")
+    for place, cut in enumerate(policy.slices):
+        if any(axis.feature == policy.unit for axis in cut.axes):
+            yield Problem(
+                ("slices", place),
+                f"{policy.unit!r} is the unit: it names whom a row is about, and a slice names a group",
+            )
 
 
 def _reactions(policy: Policy) -> Iterator[Problem]:
@@ -287,4 +312,5 @@ _READERS: dict[Any, Reader] = {
     Names: _names,
     Quota: _quota,
     Size: _size,
+    SliceBy: read_cut,
 }

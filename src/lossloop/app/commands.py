@@ -16,10 +16,12 @@ from lossloop.app.forgetting import remember
 from lossloop.app.judging import Lens
 from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
+from lossloop.core.cuts import MOST_CUTS
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
 from lossloop.judges import parse
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.joined.slicing import dictionary_of
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone, Stretches
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
 
@@ -179,6 +181,7 @@ def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micro
     lens = Lens(policy=policy)
     champion = versions.alias(books.documents, policy.model, CHAMPION)
     _check_history(policy, books)
+    _check_slices(policy, books)
     check_watches(lens, books, champion)
     if policy.model in books.models():
         _begin_anew(books, books.policy(policy.model), policy)
@@ -211,6 +214,17 @@ def _check_history(policy: Policy, books: Books) -> None:
                 f"give the model a new name to change its {key}",
                 field=key,
             )
+
+
+def _check_slices(policy: Policy, books: Books) -> None:
+    """Refuse more ways to tell rows apart than a row has places for."""
+    known = dictionary_of(books.documents, policy.model).cuts
+    if len({*known, *(cut.key for cut in policy.cuts)}) > MOST_CUTS:
+        raise Conflict(
+            f"{policy.model} has been cut by {', '.join(known)}; with what is asked for now these are more "
+            f"than {MOST_CUTS}: leave some of it out, or give the model a new name",
+            field="slices",
+        )
 
 
 def check_watches(lens: Lens, books: Books, champion: int | None) -> None:

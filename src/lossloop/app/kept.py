@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
+
+from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
+from lossloop.core.calendar import Int64
 from lossloop.ledger.joined.join import Join
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
+from lossloop.ledger.joined.slicing import Slicer
 from lossloop.ledger.joined.table import MOST_OPEN, history_of, keep_within
 from lossloop.ledger.joined.units import Units
 from lossloop.ledger.removals import Stretches
@@ -25,6 +30,7 @@ class Kept:
         self._keys = keys
         self._joins: dict[str, Join] = {}
         self._places: dict[str, Places] = {}
+        self._slicers: dict[str, Slicer] = {}
         self._units: dict[str, Units] = {}
 
     def join(self, model: str) -> Join:
@@ -38,6 +44,14 @@ class Kept:
         if name not in self._places:
             self._places[name] = Places(self._store, name)
         return self._places[name]
+
+    def slices(self, policy: Policy, batch: pa.RecordBatch) -> Int64 | None:
+        """To which slices each row of a batch of predictions belongs; None where a policy asks for none."""
+        if not policy.slices:
+            return None
+        if policy.model not in self._slicers:
+            self._slicers[policy.model] = Slicer(self._store, policy.model)
+        return self._slicers[policy.model].numbers(batch, policy.cuts)
 
     def rows_in(self, model: str, segment: str, frames: Stretches = ()) -> int:
         """How many rows of a model came in a segment, or some of its frames, its history among them."""

@@ -191,7 +191,10 @@ class Loop:
         if frame.kind is Kind.PREDICTION:
             name, table = (history_of(model), join.history) if history else (model, join.table)
             self._kept.places(name).note(len(table), segment, start)
-            taken = join.take_predictions(frame.batch, at=at, calendar=lens.policy.calendar, history=history)
+            taken = join.take_predictions(
+                frame.batch, at=at, calendar=lens.policy.calendar, history=history,
+                slices=None if history else self._kept.slices(lens.policy, frame.batch),
+            )  # fmt: skip
         else:
             taken = join.take_outcomes(frame.batch, at=at, age=lens.policy.labels.mature_after)
         self.books.add_counts(

@@ -31,6 +31,8 @@ from lossloop.judges.reference import (
     reference_of_blocks,
     refuse_per_row,
 )
+from lossloop.judges.sliced import SliceLosses, SliceState
+from lossloop.judges.slices import SliceFinding, Slices
 from lossloop.judges.streams import Columns, Streams
 
 __all__ = [
@@ -65,6 +67,10 @@ __all__ = [
     "RiskState",
     "Shadow",
     "Sketch",
+    "SliceFinding",
+    "SliceLosses",
+    "SliceState",
+    "Slices",
     "Streams",
     "Wealth",
     "asymptotic_interval",

@@ -1,11 +1,13 @@
 """A promise: a watch's error budget, in the user's words.
 
-Three kinds (shared/statistics.md, section 1), each with a number A; a watch acts once its wealth M >= A:
+Four kinds (shared/statistics.md, section 1), each with a number A; a watch acts once its wealth M >= A:
 
 - `rate`, "1 per 3650 blocks": at most one false alarm per A outcomes (or blocks) on average, and a chance of
   at most T/A of a false alarm within the first T, for every T;
 - `life`, "5% ever": a chance of at most 1/A of a false alarm ever; still fast after a long healthy life;
-- `once`, "5% once": the same chance; best where a fault would be there from the first outcome (a canary).
+- `once`, "5% once": the same chance; best where a fault would be there from the first outcome (a canary);
+- `among`, "5% false among alarms": of the slices that alarm together a share of at most 1/A is healthy, on
+  average, whenever anyone looks; for a watch over many slices, and for no other.
 """
 
 from __future__ import annotations
@@ -14,16 +16,22 @@ import math
 import re
 from enum import StrEnum
 
+import msgspec
+
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 
 EXAMPLES = "'1 per 3650 blocks', '1 per 1,000,000 outcomes', '5% ever' or '5% once'"
+AMONG_EXAMPLES = "'5% false among alarms' or '5% ever'"
 
 _RATE = re.compile(
     r"(?P<alarms>[-\d.,_]+)(?: false alarms?)? per (?P<span>[-\d.,_]+) (?P<unit>outcome|prediction|block)s?",
     re.IGNORECASE,
 )
 _CHANCE = re.compile(r"(?P<percent>[-\d.,_]+) ?%(?: chance)? (?P<mode>ever|once)", re.IGNORECASE)
+_AMONG = re.compile(
+    r"(?P<percent>[-\d.,_]+) ?% false among alarms(?: over (?P<unit>outcome|block)s)?", re.IGNORECASE
+)
 _SPACE = re.compile(r"\s+")
 
 
@@ -33,6 +41,7 @@ class Mode(StrEnum):
     RATE = "rate"
     LIFE = "life"
     ONCE = "once"
+    AMONG = "among"
 
 
 class Counts(StrEnum):
@@ -69,7 +78,7 @@ class Promise(Record, frozen=True):
 
 
 def parse(text: str) -> Promise:
-    """Read a promise in words, such as ``1 per 3650 blocks``, ``5% ever`` or ``5% once``.
+    """Read a promise in words: ``1 per 3650 blocks``, ``5% ever``, ``5% once``, ``5% false among alarms``.
 
     Raises InputError that says what is wrong, with examples.
     """
@@ -78,16 +87,21 @@ def parse(text: str) -> Promise:
         return _rate(match, words)
     if match := _CHANCE.fullmatch(words):
         return chance(_number(match["percent"], words) / 100, _mode(match["mode"]), words=words)
+    if match := _AMONG.fullmatch(words):
+        counts = Counts(match["unit"].lower() + "s") if match["unit"] else Counts.EITHER
+        return msgspec.structs.replace(
+            chance(_number(match["percent"], words) / 100, Mode.AMONG, words=words), counts=counts
+        )
     raise _error(f"{text!r} is not a promise")
 
 
 def chance(error: float, mode: Mode = Mode.ONCE, *, words: str = "") -> Promise:
-    """A promise of at most `error` (strictly between 0 and 1) chance of a false alarm, `life` or `once`."""
+    """A promise of at most `error` (strictly between 0 and 1), of the mode `life`, `once` or `among`."""
     if mode is Mode.RATE:
         raise _error("a rate is no chance")
     if not 0.0 < error < 1.0:
         raise _error(f"{words or error!r}: a chance lies above 0% and below 100%")
-    when = "once" if mode is Mode.ONCE else "ever"
+    when = {Mode.ONCE: "once", Mode.AMONG: "false among alarms"}.get(mode, "ever")
     return Promise(mode=mode, threshold=1.0 / error, words=words or f"{100 * error:.6g}% {when}")
 
 

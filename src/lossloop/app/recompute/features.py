@@ -14,6 +14,7 @@ from lossloop.ledger.base import LogReader
 from lossloop.ledger.history import predicted
 from lossloop.ledger.joined.columns import Array, Int64
 from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.slicing import said
 from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
 
@@ -65,7 +66,7 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
             raise UnknownName("feature", name, features[0], field="by")
         found = [table[name] for table in features]
         values = pa.array(np.concatenate(found), from_pandas=True).dictionary_encode(null_encoding="encode")
-        said = [f"{name}={_said(value)}" for value in values.dictionary.to_pylist()]
+        said = [f"{name}={said(value)}" for value in values.dictionary.to_pylist()]
         mine = np.split(
             values.indices.to_numpy().astype(np.int64), np.cumsum([len(each) for each in found])[:-1]
         )
@@ -77,12 +78,6 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
                 field="by",
             )
     return codes, labels
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "none"
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _features(asked: pa.Table) -> dict[str, pa.ChunkedArray]:

@@ -43,6 +43,7 @@ ROW: Mapping[str, tuple[type[Any], Any]] = {
     "shadow_version": (np.int32, 0),
     "shadow_y_pred": (np.float64, np.nan),
     "content": (np.int64, 0),
+    "slices": (np.int64, 0),
 }
 """What a prediction is made of, and what each column holds where nothing was said."""
 LABEL: Mapping[str, tuple[type[Any], Any]] = {
@@ -52,7 +53,7 @@ LABEL: Mapping[str, tuple[type[Any], Any]] = {
 }
 """What becomes of a prediction: its outcome now, as it was at the judging age, and when the first came."""
 _WIDE = frozenset({"y_pred", "shadow_y_pred", "y_true", "judged"})
-_RARE = frozenset({"propensity", "role", "unit", "shadow_version", "shadow_y_pred"})
+_RARE = frozenset({"propensity", "role", "unit", "shadow_version", "shadow_y_pred", "slices"})
 """Columns that take no memory until a row says something."""
 _EMPTY: Mapping[str, Any] = {name: empty for name, (_, empty) in {**ROW, **LABEL}.items()}
 
@@ -146,6 +147,11 @@ class Part:
             dtype, empty = ROW[name]
             return np.broadcast_to(np.array(empty, dtype), (self.count,))
         return found[: self.count]
+
+    def says(self, name: str) -> bool:
+        """Whether a row of the part says something in a column that may be left out."""
+        self._open()
+        return name in self._columns
 
     def append(self, rows: Mapping[str, Array], start: int, end: int) -> None:
         """Add rows `start` to `end` of the columns given; the rest has no outcome yet."""

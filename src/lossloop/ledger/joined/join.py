@@ -129,8 +129,9 @@ class Join:
     # Predictions.
 
     def take_predictions(
-        self, batch: pa.RecordBatch, *, at: Int64, calendar: Calendar, history: bool = False
-    ) -> Taken:
+        self, batch: pa.RecordBatch, *, at: Int64, calendar: Calendar, history: bool = False,
+        slices: Int64 | None = None,
+    ) -> Taken:  # fmt: skip
         """Add new predictions and give them the outcomes that waited for them.
 
         Args:
@@ -139,8 +140,11 @@ class Join:
                 Shape (n,).
             calendar: Cuts time into blocks.
             history: Whether the rows were brought in later.
+            slices: To which slices each row belongs, as a `Slicer` numbers them. Shape (n,).
         """
         taken, rows = Taken(), self._columns(batch)
+        if slices is not None:
+            rows["slices"] = slices
         table = self.history if history else self.table
         known = self._known(rows["key_high"], rows["key_low"])
         fresh = _firsts(rows["key_low"], ~known)

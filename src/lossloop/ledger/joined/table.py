@@ -32,6 +32,7 @@ from lossloop.ledger.joined.columns import (
 )  # fmt: skip
 from lossloop.ledger.joined.filter import bits_of
 from lossloop.ledger.joined.keys import UInt64
+from lossloop.ledger.joined.slicing import NOT_SLICED, Sliced, dictionary_of
 from lossloop.ledger.joined.stream import Stream, stacked
 from lossloop.ledger.store import Store
 
@@ -65,6 +66,7 @@ class Rows:
     judged: Floats
     """The outcome as it was known at the judging age, or the first that came later."""
     labelled_at: Int64
+    slices: Sliced = NOT_SLICED
 
     def __len__(self) -> int:
         return len(self.seq)
@@ -97,6 +99,7 @@ class Table:
 
     def __init__(self, store: Store, model: str, *, most: int = MOST_OPEN) -> None:
         self._store = store
+        self._model = model
         self._parts: list[Part] = []
         self._rows = Stream(store, f"{ROWS}/{model}", {name: empty for name, (_, empty) in ROW.items()})
         self._labels = Stream(store, f"{LABELS}/{model}")
@@ -224,13 +227,18 @@ class Table:
 
     def slice(self, start: int, end: int) -> Rows:
         """Rows `start` to `end`, counted from 0."""
+        parts = [part for part in self._parts if part.first < end and start < part.end]
+        cuts = [np.s_[max(start - part.first, 0) : end - part.first] for part in parts]
         pieces = [
-            {name: part.column(name)[max(start - part.first, 0) : end - part.first] for name in _OF_ROWS}
-            for part in self._parts
-            if part.first < end and start < part.end
+            {name: part.column(name)[cut] for name in _OF_ROWS} for part, cut in zip(parts, cuts, strict=True)
         ]
         columns = pieces[0] if len(pieces) == 1 else stacked(pieces, _EMPTY) if pieces else _NOTHING
-        return Rows(seq=np.arange(start + 1, start + 1 + len(columns["at"])), **columns)
+        seq = np.arange(start + 1, start + 1 + len(columns["at"]))
+        if not any(part.says("slices") for part in parts):
+            return Rows(seq=seq, **columns)
+        numbers = [part.column("slices")[cut] for part, cut in zip(parts, cuts, strict=True)]
+        known = dictionary_of(self._store, self._model)
+        return Rows(seq=seq, slices=Sliced(numbers=np.concatenate(numbers), dictionary=known), **columns)
 
     def matured(self, *, after: int, until: Micros, most: int) -> Rows:
         """Rows behind seq `after` that came by `until`, at most so many, in prediction order."""
@@ -271,8 +279,8 @@ def keep_within(tables: Sequence[Table], most: int) -> None:
         rows -= part.count
 
 
-_PERSONAL = ("key_high", "key_low", "unit", "y_pred", "shadow_y_pred", "content")
-_OF_ROWS = tuple(name for name in Rows.__slots__ if name != "seq")
+_PERSONAL = ("key_high", "key_low", "unit", "y_pred", "shadow_y_pred", "content", "slices")
+_OF_ROWS = tuple(name for name in Rows.__slots__ if name not in ("seq", "slices"))
 _EMPTY: Mapping[str, Any] = {name: empty for name, (_, empty) in {**ROW, **LABEL}.items()}
 _NOTHING: dict[str, Array] = {
     name: np.empty(0, dtype) for name, (dtype, _) in {**ROW, **LABEL}.items() if name in _OF_ROWS
