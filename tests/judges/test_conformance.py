@@ -24,6 +24,8 @@ from lossloop.judges import (
     Pairs,
     Regression,
     Shadow,
+    SliceLosses,
+    Slices,
     parse,
     reference_of,
 )
@@ -98,6 +100,38 @@ def _bad_audits(judge: Audited) -> tuple[Audits, ...]:
 
 AUDITED = Audited(limit=0.3, promise=parse("1 per 1000 outcomes"), rate=0.5, cap=0.5)
 TRUSTED = Audited(limit=0.3, promise=parse("5% ever"), rate=0.5, cap=0.5, eta=0.5)
+
+
+def _slices(high: float, every: int = 1) -> Callable[[np.random.Generator, int], SliceLosses]:
+    """Three slices; the last one loses up to `high`, and is there in one moment of `every`."""
+
+    def draw(rng: np.random.Generator, moments: int) -> SliceLosses:
+        there = np.column_stack([np.ones((moments, 2), bool), np.arange(moments) % every == 0])
+        moment, place = np.nonzero(there)
+        loss = rng.uniform(0.0, np.where(place == 2, high, 1.0))
+        rows = np.full(len(place), 4)
+        total = np.full(moments, 12)
+        return SliceLosses(
+            names=("a", "b", "c"),
+            moment=moment,
+            place=place,
+            loss=loss,
+            rows=rows,
+            labelled=rows,
+            total=total,
+        )
+
+    return draw
+
+
+def _bad_slices(loss: float) -> SliceLosses:
+    two = np.arange(2)
+    return SliceLosses(
+        names=("a", "b"), moment=two, place=two, loss=np.array([0.1, loss]), rows=two, labelled=two, total=two
+    )
+
+
+BAD_SLICES = tuple(map(_bad_slices, (np.nan, np.inf, -np.inf, -0.5)))
 PROMISE = parse("1 per 1000 outcomes")
 REFERENCE = reference_of(np.linspace(0.0, 1.0, 200), bound=1.0)
 BAD_ROWS = tuple(
@@ -150,6 +184,21 @@ EXAMPLES = {
     "canary": Example(_canary("worst_case"), _assigned(0.0, 0.05), _assigned(0.5, 0.05), BAD_ROWS),
     "canary, missing alike": Example(
         _canary("same_in_both_arms"), _assigned(0.0, 0.2), _assigned(0.5, 0.2), BAD_ROWS
+    ),
+    "slices by blocks": Example(
+        Slices(limit=0.6, promise=parse("5% false among alarms")), _slices(1.0), _slices(2.0), BAD_SLICES
+    ),
+    "slices by rows": Example(
+        Slices(limit=0.6, promise=parse("5% false among alarms over outcomes")),
+        _slices(1.0, 3),
+        _slices(2.0, 3),
+        BAD_SLICES,
+    ),
+    "slices, ever": Example(
+        Slices(reference=REFERENCE, tolerance=0.02, promise=parse("5% ever")),
+        _slices(1.0),
+        _slices(2.0),
+        BAD_SLICES,
     ),
     "shadow": Example(_shadow("worst_case"), _pairs(0.0, 0.05), _pairs(0.4, 0.05), BAD_PAIRS),
     "shadow, missing alike": Example(

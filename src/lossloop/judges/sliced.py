@@ -187,6 +187,8 @@ class Run:
             self._rows(rows, ratios, bounds, evidence)
         else:
             for at, (low, high) in enumerate(pairwise(bounds.tolist())):
+                if low == high:
+                    continue
                 self._block(rows[low:high], ratios[low:high])
                 self._add(rows[low:high], evidence, low, high)
                 self._look(self.before.count + at + 1)

@@ -234,11 +234,12 @@ class Table:
         ]
         columns = pieces[0] if len(pieces) == 1 else stacked(pieces, _EMPTY) if pieces else _NOTHING
         seq = np.arange(start + 1, start + 1 + len(columns["at"]))
-        if not any(part.says("slices") for part in parts):
-            return Rows(seq=seq, **columns)
-        numbers = [part.column("slices")[cut] for part, cut in zip(parts, cuts, strict=True)]
-        known = dictionary_of(self._store, self._model)
-        return Rows(seq=seq, slices=Sliced(numbers=np.concatenate(numbers), dictionary=known), **columns)
+        slices = NOT_SLICED
+        if any(part.says("slices") for part in parts):
+            numbers = [part.column("slices")[cut] for part, cut in zip(parts, cuts, strict=True)]
+            known = dictionary_of(self._store, self._model)
+            slices = Sliced(numbers=np.concatenate(numbers), dictionary=known)
+        return Rows(seq=seq, slices=slices, **columns)
 
     def matured(self, *, after: int, until: Micros, most: int) -> Rows:
         """Rows behind seq `after` that came by `until`, at most so many, in prediction order."""
