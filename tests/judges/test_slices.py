@@ -217,14 +217,7 @@ def test_moments_without_any_slice_count_and_say_nothing() -> None:
 )  # fmt: skip
 def test_evidence_of_the_wrong_shape_is_refused(change: dict[str, Array]) -> None:
     two = np.arange(2)
-    right = {
-        "names": ("a", "b"),
-        "moment": two,
-        "place": two,
-        "loss": two * 0.1,
-        "rows": two,
-        "labelled": two,
-    }
+    right = dict.fromkeys(("moment", "place", "loss", "rows", "labelled", "total"), two)
     with pytest.raises(InputError):
         SliceLosses(**{**right, "names": ("a", "b"), **change})  # type: ignore[arg-type]
 
