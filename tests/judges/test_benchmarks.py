@@ -7,7 +7,7 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.judges import canary, dependence, estimate, false_alarms, intervals, late, seasons
+from benchmarks.judges import canary, dependence, drift, estimate, false_alarms, intervals, late, seasons
 
 
 def test_false_alarms_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,3 +82,23 @@ def test_labels_and_seasons_print_their_figures(
     assert all(value >= 0.0 for value in printed["figures"].values())
     bench.main(["--replications", "1"])
     assert len(capsys.readouterr().out.splitlines()) == len(printed["figures"])
+
+
+def test_drift_keeps_its_promise_and_sees_what_it_says() -> None:
+    shares = drift.false_alarms(3, 1)
+    ours = [name for name in shares if name.startswith(("rate", "life"))]
+    assert len(ours) == 3
+    assert all(shares[name] == 0.0 for name in ours)
+    assert shares["KS, 5%"] > 0.5
+    found = drift.delays(1, 1, ["mean +1 sigma", "correlation 0 becomes .5", "parity of three"])
+    assert found["rate, A=2e5"]["mean +1 sigma"] == pytest.approx(200, abs=100)
+    assert found["rate, A=2e5"]["correlation 0 becomes .5"] is None
+    assert found["rate, A=2e5, joint"]["correlation 0 becomes .5"] is not None
+    assert found["rate, A=2e5, joint"]["parity of three"] is None
+    blocks = drift.by_block(2, 1)
+    assert blocks["false alarms in 300 days, by block"] == 0.0
+    assert blocks["false alarms in 300 days, by row"] == 1.0
+    assert blocks["days to see +2 sigma of a day"] < 40
+    blind = drift.cannot_tell(1, 1)
+    assert blind["within the tolerance: +0.05 sigma"] == 0.0
+    assert blind["+0.25 sigma, reference of 200 rows"] < blind["+0.25 sigma, reference of 4,000 rows"]

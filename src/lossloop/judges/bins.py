@@ -7,6 +7,7 @@ ranks being uniform, since each statistic of the bins is compared with its own m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -105,33 +106,35 @@ def _cut_text(values: npt.NDArray[Any]) -> Cut:
     )
 
 
+class Reader:
+    """Reads one feature's values into bins; made once, used for every batch."""
+
+    def __init__(self, cut: Cut | FeatureProfile) -> None:
+        self.is_number = cut.categories is None
+        self.missing = cut.bins - 1
+        self._cuts = np.asarray(cut.cuts, dtype=np.float64)
+        names = cut.categories or ()
+        self._unseen = len(names) + (0 if cut.pools_unseen else 1)
+        self._known: dict[str | None, int] = {name: place for place, name in enumerate(names)}
+        self._known |= dict.fromkeys(cut.rare, len(names))
+        self._known[None] = self.missing
+
+    def numbers(self, values: Array) -> Bins:
+        """The bin of each number; NaN is missing. Shape (n,)."""
+        found = np.searchsorted(self._cuts, values).astype(np.uint8)
+        found[np.isnan(values)] = self.missing
+        return found
+
+    def texts(self, values: Iterable[str | None]) -> Bins:
+        """The bin of each text; None is missing. Shape (n,)."""
+        known, unseen = self._known, self._unseen
+        return np.array([known.get(value, unseen) for value in values], dtype=np.uint8)
+
+
 def bins_of(cut: Cut | FeatureProfile, values: npt.NDArray[Any]) -> Bins:
     """The bin of each value, as `values_of` gives them. Shape (n,)."""
-    if cut.categories is None:
-        return number_bins(cut, values.astype(np.float64))
-    lookup = category_bins(cut)
-    unseen = unseen_bin(cut)
-    return np.array(
-        [cut.bins - 1 if value is None else lookup.get(value, unseen) for value in values], dtype=np.uint8
-    )
-
-
-def number_bins(cut: Cut | FeatureProfile, values: Array) -> Bins:
-    """The bin of each number; NaN is missing. Shape (n,)."""
-    found = np.searchsorted(np.asarray(cut.cuts), values).astype(np.uint8)
-    found[np.isnan(values)] = cut.bins - 1
-    return found
-
-
-def category_bins(cut: Cut | FeatureProfile) -> dict[str, int]:
-    """The bin of each known category."""
-    names = cut.categories or ()
-    return {name: place for place, name in enumerate(names)} | dict.fromkeys(cut.rare, len(names))
-
-
-def unseen_bin(cut: Cut | FeatureProfile) -> int:
-    """The bin of a category that the reference does not have."""
-    return len(cut.categories or ()) + (0 if cut.pools_unseen else 1)
+    reader = Reader(cut)
+    return reader.numbers(values.astype(np.float64)) if reader.is_number else reader.texts(values.tolist())
 
 
 def ranks_of(shares: npt.ArrayLike) -> Array:

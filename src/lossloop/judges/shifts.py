@@ -135,8 +135,12 @@ class Shifts:
 
     def by_feature(self, logs: Array) -> Array:
         """The log evidence of each feature: shapes (..., sides, gamblers) to (..., features)."""
-        each = log_mean(logs)
-        return np.stack([log_mean(each[..., part]) for part in self.parts], axis=-1)
+        each, firsts = log_mean(logs), [part.start for part in self.parts]
+        sizes = np.array([part.stop - part.start for part in self.parts])
+        top = np.maximum.reduceat(each, firsts, axis=-1)
+        wealth = np.add.reduceat(np.exp(each - np.repeat(top, sizes, axis=-1)), firsts, axis=-1)
+        found: Array = top + np.log(wealth / sizes)
+        return found
 
     def strongest(self, logs: Array, feature: int) -> Side:
         """The side of a feature that carries most of its evidence; logs of shape (sides, gamblers)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -23,7 +23,7 @@ from lossloop.core.clock import format_duration, parse_duration
 from lossloop.core.errors import InputError, UnknownName
 from lossloop.core.profile import FeatureProfile, Profile
 from lossloop.judges import BlockDrift, Counts, Domain, Drift, parse
-from lossloop.judges.bins import Bins, category_bins, number_bins, unseen_bin
+from lossloop.judges.bins import Bins, Reader
 from lossloop.ledger.joined.columns import Floats
 from lossloop.registry import Version
 
@@ -43,18 +43,18 @@ class DriftKind:
 
     def judge(self, lens: Lens, watch: DriftWatch, champion: Version) -> DriftJudge:
         """See `OfArrivals`."""
-        return _judge(watch, _profile_for(lens, watch, champion))
+        return _asked(watch, _profile_for(lens, watch, champion)).judge
 
     def evidence(self, lens: Lens, watch: DriftWatch, champion: Version, arrived: Arrived) -> Floats:
         """See `OfArrivals`: bins where rows are judged, statistics of them where blocks are."""
-        judge = self.judge(lens, watch, champion)
+        asked = _asked(watch, _profile_for(lens, watch, champion))
         columns: dict[str, pa.Array] = {}
         there: Flags = np.zeros(len(arrived), dtype=bool)
         if arrived.features is not None:
             columns = _columns(arrived.features)
             there = arrived.features.is_valid().to_numpy(zero_copy_only=False)
-        bins = [_bins(profile, columns.get(profile.name), len(arrived)) for profile in judge.features]
-        return _said(judge, np.column_stack(bins), there)
+        bins = [_bins(reader, columns.get(name), len(arrived)) for name, reader in asked.readers]
+        return _said(asked.judge, np.column_stack(bins), there)
 
 
 class PredictionShiftKind:
@@ -68,17 +68,17 @@ class PredictionShiftKind:
 
     def judge(self, lens: Lens, watch: PredictionShiftWatch, champion: Version) -> DriftJudge:
         """See `OfArrivals`."""
-        return _judge(watch, _profile_for(lens, watch, champion))
+        return _asked(watch, _profile_for(lens, watch, champion)).judge
 
     def evidence(
         self, lens: Lens, watch: PredictionShiftWatch, champion: Version, arrived: Arrived
     ) -> Floats:
         """See `OfArrivals`: bins where rows are judged, statistics of them where blocks are."""
-        judge = self.judge(lens, watch, champion)
-        answers = _answers(arrived.y_pred, len(judge.features))
-        bins = [number_bins(profile, answers[:, place]) for place, profile in enumerate(judge.features)]
+        asked = _asked(watch, _profile_for(lens, watch, champion))
+        answers = _answers(arrived.y_pred, len(asked.readers))
+        bins = [reader.numbers(answers[:, place]) for place, (_, reader) in enumerate(asked.readers)]
         there = np.count_nonzero(~np.isnan(answers), axis=1) > 0
-        return _said(judge, np.column_stack(bins), there)
+        return _said(asked.judge, np.column_stack(bins), there)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,19 @@ def _profile_for(lens: Lens, watch: Watched, champion: Version) -> _Of:
     return _Of(champion.digest, profile)
 
 
+class _Asked(NamedTuple):
+    """A judge, and what reads the features that it looks at, by name."""
+
+    judge: DriftJudge
+    readers: tuple[tuple[str, Reader], ...]
+
+
 @lru_cache(maxsize=64)
+def _asked(watch: Watched, of: _Of) -> _Asked:
+    judge = _judge(watch, of)
+    return _Asked(judge, tuple((feature.name, Reader(feature)) for feature in judge.features))
+
+
 def _judge(watch: Watched, of: _Of) -> DriftJudge:
     promise, features = parse(watch.promise), _features(watch, of.profile)
     by_rows = promise.counts is Counts.OUTCOMES
@@ -178,22 +190,21 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
-def _bins(profile: FeatureProfile, column: pa.Array | None, rows: int) -> Bins:
+def _bins(reader: Reader, column: pa.Array | None, rows: int) -> Bins:
     """The bin of each value; what is of another kind than the reference's is missing. Shape (n,)."""
-    missing = np.full(rows, profile.bins - 1, np.uint8)
-    if column is None or pa.types.is_null(column.type):
-        return missing
-    if profile.categories is None:
-        values = _floats(column)
-        return missing if values is None else number_bins(profile, values)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return missing
+    values = None if column is None or not reader.is_number else _floats(column)
+    if values is not None:
+        return reader.numbers(values)
+    if column is None or reader.is_number or not _is_text(column):
+        return np.full(rows, reader.missing, np.uint8)
     found = column.dictionary_encode()
-    known = category_bins(profile)
-    table = [known.get(name, unseen_bin(profile)) for name in found.dictionary.to_pylist()]
-    places = found.indices.fill_null(len(table)).to_numpy(zero_copy_only=False)
-    found_bins: Bins = np.array([*table, profile.bins - 1], dtype=np.uint8)[places]
-    return found_bins
+    table = reader.texts([*found.dictionary.to_pylist(), None])
+    bins: Bins = table[found.indices.fill_null(len(table) - 1).to_numpy(zero_copy_only=False)]
+    return bins
+
+
+def _is_text(column: pa.Array) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
 
 
 def _floats(column: pa.Array) -> Floats | None:
@@ -201,4 +212,5 @@ def _floats(column: pa.Array) -> Floats | None:
     kind = column.type
     if not (pa.types.is_floating(kind) or pa.types.is_integer(kind) or pa.types.is_boolean(kind)):
         return None
-    return np.asarray(pc.cast(column, pa.float64(), safe=False).to_numpy(zero_copy_only=False))
+    floats = column if pa.types.is_float64(kind) else pc.cast(column, pa.float64(), safe=False)
+    return np.asarray(floats.to_numpy(zero_copy_only=False))
