@@ -203,6 +203,17 @@ def test_how_late_labels_come_can_be_read(server: Server, model: str) -> None:
     assert server.call("GET", "/v1/models/none/labels").status == 404
 
 
+def test_metrics_can_be_read(server: Server) -> None:
+    model = server.model(versions=1)
+    answer = server.predict(model, {"features": {"x": 9}}, {"features": {"x": -9}}, wait=5).body
+    server.outcomes(model, *({"id": each["id"], "y_true": 1} for each in answer["predictions"]))
+    (figure,) = server.call("GET", f"/v1/models/{model}/metrics").body["figures"]
+    assert (figure["version"], figure["labelled"]) == (1, 2)
+    assert figure["metrics"]["recall"] == {"value": 0.5, "interval": None, "gap": None, "between": None}
+    assert figure["metrics"]["auc"]["value"] is None
+    assert server.call("GET", "/v1/models/none/metrics").status == 404
+
+
 def test_a_caller_may_wait_for_the_fold(server: Server, model: str) -> None:
     row = {"features": {"x": 1}}
     plain = server.predict(model, row, wait=0)

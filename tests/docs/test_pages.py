@@ -16,7 +16,7 @@ FOLLOWED = (
     ("how-to/record-from-your-service.md",),
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),
-    ("how-to/recompute-a-loss.md",),
+    ("how-to/recompute-a-loss.md", "how-to/see-metrics.md"),
     ("how-to/keep-seal-erase.md",),
 )
 

@@ -53,7 +53,7 @@ def recompute(
     json
         Answer as JSON.
     """
-    question = Question(model=model, loss=loss, since=since, until=until, by=_names(by))
+    question = Question(model=model, loss=loss, since=since, until=until, by=names_in(by))
     place = home(state)
     name, _, address = on.partition(":")
     with Bar(quiet=json) as bar, open_executor(name, address=address or None) as executor:
@@ -94,7 +94,8 @@ class Bar:
         self._bar.update(self._task, description="scoring", completed=done, total=of)
 
 
-def _names(by: str) -> tuple[str, ...]:
+def names_in(by: str) -> tuple[str, ...]:
+    """Names with commas between, each once."""
     return tuple(dict.fromkeys(name.strip() for name in by.split(",") if name.strip()))
 
 

@@ -37,6 +37,7 @@ _COMMANDS = {
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
     "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
+    "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
 _FAMILIES = {

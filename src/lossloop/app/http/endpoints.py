@@ -26,6 +26,7 @@ from lossloop.app.http import requests
 from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
 from lossloop.app.labels import label_delay_at
+from lossloop.app.metrics import measure_at
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
 from lossloop.app.running import Running
@@ -158,6 +159,12 @@ async def _show_charts(call: Call) -> Reply:
     return 200, {"model": call.path["model"], "charts": [msgspec.to_builtins(each) for each in found]}
 
 
+async def _measure_model(call: Call) -> Reply:
+    """In a thread, and one at a time, like the labels: it goes through all of a model's predictions."""
+    async with _READING:
+        return 200, await asyncio.to_thread(measure_at, call.running.home, call.path["model"])
+
+
 async def _show_prediction(call: Call) -> Reply:
     running = call.running
     found = prediction(running.state, running.log, running.keys, call.path["model"], call.path["id"])
@@ -238,6 +245,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="How late labels come, from which age to judge, and what missing ones can hide."),
     Endpoint(method="GET", path="/v1/models/{model}/charts", handler=_show_charts,
              summary="What a model's watches saw, as charts: losses with bands, evidence, decisions marked."),
+    Endpoint(method="GET", path="/v1/models/{model}/metrics", handler=_measure_model,
+             summary="Accuracy, F1, AUC, calibration and the like, by version and role."),
     Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
              summary="One prediction, with its outcome if that has come."),
     Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -19,23 +15,18 @@ from lossloop.act.policy import Policy
 from lossloop.app.books import Books
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
-from lossloop.app.recompute.features import PREFIX, SLICE, read_features, slices
+from lossloop.app.recompute.features import SLICE
 from lossloop.app.recompute.figures import Figure, Telling, Words
-from lossloop.app.recompute.history import History, Span, read_history
+from lossloop.app.recompute.history import History, Span
+from lossloop.app.recompute.past import TOLD_BY, between, read_past, span_of, words_of
 from lossloop.app.recompute.scoring import Scoring, score
-from lossloop.app.recompute.tally import KEYS, Tally, merged
-from lossloop.core.calendar import Calendar
-from lossloop.core.clock import Micros, format_time, parse_duration, parse_time
+from lossloop.app.recompute.tally import Tally, merged
+from lossloop.core.clock import format_time
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.ledger.joined.keys import Keys
-from lossloop.ledger.joined.table import ROLES
 from lossloop.ledger.store import Store
 from lossloop.losses import Loss
 from lossloop.pipelines.executors import Executor
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
-_TOLD_BY = KEYS[:3]
 
 
 class Question(Record, frozen=True):
@@ -109,15 +100,17 @@ def _answer(home: Home, state: Store, question: Question, executor: Executor, pr
     loss = losses.parse(question.loss or lens.policy.loss)
     _check(loss, lens.policy)
     asked = (loss,) if loss == lens.loss else (loss, lens.loss)
-    span = _span(question, lens.policy.calendar, books.now())
+    span = span_of(question.since, question.until, lens.policy.calendar, books.now())
     known = books.counts(question.model).predictions  # before the rows, which may become more meanwhile
-    past, names = _past(home, state, question, asked)
+    wanted = [name for name in question.by if name not in TOLD_BY]
+    needed = any(each.needs_features for each in asked)
+    past, names = read_past(home, state, question.model, wanted, whole=needed)
     gone = max(0, known - sum(history.there for history in past))
     scoring = Scoring(losses=asked, digests=tuple(each.digest for each in asked), span=span)
     tally = tallied(past, scoring, executor, progress)
     if tally is None:
-        raise InputError(f"{question.model} has no predictions{_between(span)}; see: lossloop status")
-    told = _told(question, asked, span, tally, _words(lens.policy.calendar, names))
+        raise InputError(f"{question.model} has no predictions{between(span)}; see: lossloop status")
+    told = _told(question, asked, span, tally, words_of(lens.policy.calendar, names))
     return msgspec.structs.replace(told, gone=gone, seconds=time.perf_counter() - begun)
 
 
@@ -133,68 +126,15 @@ def tallied(
     return merged(found) if found else None
 
 
-def _past(
-    home: Home, store: Store, question: Question, asked: Sequence[Loss]
-) -> tuple[list[History], list[str]]:
-    """The tables of a model with what features are needed of them, and what slices are called."""
-    past = read_history(store, question.model)
-    wanted = [name for name in question.by if name not in _TOLD_BY]
-    needed = any(loss.needs_features for loss in asked)
-    if not wanted and not needed:
-        return past, []
-    reader = home.log.reader()
-    try:
-        features = read_features(reader, store, Keys(home.settings().secret), question.model)
-    finally:
-        reader.close()
-    codes, names = slices(features, wanted)
-    found = []
-    for place, history in enumerate(past):
-        more = {f"{PREFIX}{name}": values for name, values in features[place].items()} if needed else {}
-        found.append(replace(history, more={**more, SLICE: codes[place]} if wanted else more))
-    return found, names
-
-
 def _check(loss: Loss, policy: Policy) -> None:
     """Raise InputError where the loss does not take what a model of this task predicts."""
     if not loss.needs_features and math.isfinite(loss.bounds[0]):
         Lens(policy=msgspec.structs.replace(policy, loss=str(loss))).check_loss()
 
 
-def _span(question: Question, calendar: Calendar, now: Micros) -> Span:
-    span = Span(since=_moment(question.since, calendar, now, "since"),
-                until=_moment(question.until, calendar, now, "until"))  # fmt: skip
-    if span.since is not None and span.until is not None and span.since >= span.until:
-        raise InputError(f"since {question.since} is not before until {question.until}", field="since")
-    return span
-
-
-def _moment(text: str | None, calendar: Calendar, now: Micros, field: str) -> Micros | None:
-    if text is None:
-        return None
-    try:
-        if text[-1:].islower():
-            return now - parse_duration(text)
-        if _DAY.fullmatch(text):
-            day = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(calendar.zone))
-            return parse_time(day.isoformat())
-        return parse_time(text)
-    except (InputError, ValueError) as error:
-        raise InputError(
-            f"{error}; write a moment such as 2013-03-18T17:45:00Z, a day such as 2013-03-18, "
-            "or how long ago, such as 30d",
-            field=field,
-        ) from None
-
-
-def _between(span: Span) -> str:
-    since = "" if span.since is None else f" from {format_time(span.since)}"
-    return since if span.until is None else f"{since} until {format_time(span.until)}"
-
-
 def _told(question: Question, asked: Sequence[Loss], span: Span, tally: Tally, words: Words) -> Answer:
     loss, others = asked[0], asked[1:]
-    by = [name for name in question.by if name in _TOLD_BY]
+    by = [name for name in question.by if name in TOLD_BY]
     if len(by) < len(question.by):
         by.append(SLICE)
     telling = Telling(by=by, words=words, bounds=loss.bounds,
@@ -212,12 +152,6 @@ def _told(question: Question, asked: Sequence[Loss], span: Span, tally: Tally, w
         until=None if span.until is None else format_time(span.until),
         by=question.by, figures=tuple(telling.figures(tally)), whole=whole, problem=tally.problem,
     )  # fmt: skip
-
-
-def _words(calendar: Calendar, names: Sequence[str]) -> Words:
-    return {
-        "version": int, "role": ROLES.__getitem__, "block": calendar.label, SLICE: names.__getitem__,
-    }  # fmt: skip
 
 
 def _plain(figure: Figure) -> dict[str, Any]:

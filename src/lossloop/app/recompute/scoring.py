@@ -54,7 +54,7 @@ def score(slab: Slab, *, scoring: Scoring) -> Tally:
     scoring.check()
     _keep_memory()
     batches = slab.batches(BATCH_ROWS)
-    return merged([_tally(rows, scoring) for rows in _inside(batches, scoring.span)])
+    return merged([_tally(rows, scoring) for rows in inside(batches, scoring.span)])
 
 
 @lru_cache
@@ -67,13 +67,14 @@ def _keep_memory() -> None:
     np.empty(31 << 20, np.uint8)
 
 
-def _inside(batches: Iterator[Columns], span: Span) -> Iterator[Columns]:
+def inside(batches: Iterator[Columns], span: Span) -> Iterator[Columns]:
+    """The rows of each batch that lie in the span; batches without any are left out."""
     for rows in batches:
-        inside = span.holds(rows["time"])
-        if inside is None:
+        held = span.holds(rows["time"])
+        if held is None:
             yield rows
-        elif inside.any():
-            yield {name: values[inside] for name, values in rows.items()}
+        elif held.any():
+            yield {name: values[held] for name, values in rows.items()}
 
 
 def _tally(rows: Columns, scoring: Scoring) -> Tally:
