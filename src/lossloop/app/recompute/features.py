@@ -66,12 +66,12 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
             raise UnknownName("feature", name, features[0], field="by")
         found = [table[name] for table in features]
         values = pa.array(np.concatenate(found), from_pandas=True).dictionary_encode(null_encoding="encode")
-        said = [f"{name}={said(value)}" for value in values.dictionary.to_pylist()]
+        told = [f"{name}={said(value)}" for value in values.dictionary.to_pylist()]
         mine = np.split(
             values.indices.to_numpy().astype(np.int64), np.cumsum([len(each) for each in found])[:-1]
         )
-        codes = [code * len(said) + more for code, more in zip(codes, mine, strict=True)] if codes else mine
-        labels = [f"{label}, {more}" if label else more for label in labels for more in said]
+        codes = [code * len(told) + more for code, more in zip(codes, mine, strict=True)] if codes else mine
+        labels = [f"{label}, {more}" if label else more for label in labels for more in told]
         if len(labels) > MOST_SLICES:
             raise TooLarge(
                 f"{', '.join(names)} make {len(labels):,} slices; at most {MOST_SLICES:,} are told apart",
