@@ -15,6 +15,7 @@ from lossloop.core.errors import InputError, TooLarge
 from lossloop.core.tasks import Task
 from lossloop.serve import arrow as arrows
 from lossloop.serve.arrow import model_in, of_arrow, read_stream
+from lossloop.serve.batch import MOST_FEATURES
 from lossloop.serve.recording import take_outcomes, take_predictions
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
 from tests.serve.sending import stream, terms
@@ -237,3 +238,28 @@ def test_a_text_that_many_rows_share_is_not_written_out_for_each(monkeypatch: py
             y_pred=pa.array([1.0] * 1000),
             features=features,
         )
+
+
+def test_a_struct_of_more_features_than_are_taken_is_refused() -> None:
+    def many(count: int) -> pa.Array:
+        return pa.StructArray.from_arrays([pa.array([1.0])] * count, [f"f{place}" for place in range(count)])
+
+    with pytest.raises(InputError, match=r"^50000 features by column; at most 2000 .*: send rows") as caught:
+        predictions(features=many(50_000))
+    assert caught.value.field == "features"
+    assert len(predictions(features=many(MOST_FEATURES))["features"][0]) == MOST_FEATURES
+
+
+def test_a_stream_cut_into_ever_so_many_batches_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrows, "MOST_MESSAGES", 20)
+
+    def cut(batches: int) -> bytes:
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, PLAIN.schema) as writer:
+            for _ in range(batches):
+                writer.write_batch(PLAIN)
+        return bytes(sink.getvalue().to_pybytes())
+
+    assert read_stream(cut(18)).num_rows == 36
+    with pytest.raises(InputError, match="more than 20 record batches and dictionaries; send fewer, larger"):
+        read_stream(cut(20))

@@ -8,7 +8,7 @@ import pytest
 
 from lossloop.core.errors import InputError
 from lossloop.serve import batch as batches
-from lossloop.serve.batch import of_columns, of_rows
+from lossloop.serve.batch import MOST_FEATURES, of_columns, of_rows
 
 KEYS, NEEDS = ("id", "y", "time", "features"), ("y",)
 
@@ -73,6 +73,19 @@ def test_what_are_no_columns_is_refused_as_a_whole(columns: Any, field: str, mes
     with pytest.raises(InputError) as caught:
         of_columns(columns, KEYS, NEEDS)
     assert (str(caught.value), caught.value.field, caught.value.row) == (message, field, None)
+
+
+@pytest.mark.parametrize("many", [MOST_FEATURES + 1, 50_000])
+def test_more_features_than_are_taken_by_column_are_one_problem(many: int) -> None:
+    features = {f"f{number}": [1.0] for number in range(many)}
+    with pytest.raises(
+        InputError, match=rf"^{many} features by column; at most 2000 .*: send rows"
+    ) as caught:
+        of_columns({"y": [1], "features": features}, KEYS, NEEDS)
+    assert caught.value.field == "columns.features"
+    del features[f"f{many - 1}"]
+    if len(features) == MOST_FEATURES:
+        assert len(of_columns({"y": [1], "features": features}, KEYS, NEEDS).row(0)["features"]) == 2000
 
 
 def test_no_features_are_no_column() -> None:

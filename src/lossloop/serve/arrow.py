@@ -15,17 +15,20 @@ import pyarrow.compute as pc
 
 from lossloop.core.errors import InputError, TooLarge
 from lossloop.ledger.facts import TIME, VECTORS
-from lossloop.serve.batch import Columns, check_names, check_size, of_checked
+from lossloop.serve.batch import Columns, check_features, check_names, check_size, of_checked
 
 MOST_TEXT = 64 * 1024 * 1024
 """Bytes of text in one column."""
+MOST_MESSAGES = 5_000
+"""Record batches and dictionaries of a stream, with its schema: each costs some microseconds."""
 
 
 def read_stream(data: bytes) -> pa.RecordBatch:
     """All rows of an Arrow IPC stream as one batch.
 
     Raises:
-        InputError: It is no such stream, it has no row or too many, or its buffers are compressed.
+        InputError: It is no such stream, it has no row or too many, it is cut into too many batches, or its
+            buffers are compressed.
     """
     buffer = pa.py_buffer(data)
     try:
@@ -124,6 +127,7 @@ def _features(array: pa.Array) -> pa.Array | None:
     """Features as a struct of numbers, texts and truths, or as the JSON texts that were sent."""
     if not pa.types.is_struct(array.type):
         return _text("features", array)
+    check_features(array.type.num_fields)
     names = [field.name for field in array.type]
     if len(set(names)) < len(names):
         raise InputError("a feature's name stands twice in the schema", field="features")
@@ -166,11 +170,14 @@ _MESSAGE_HEADER, _DICTIONARY_DATA, _RECORD_COMPRESSION = 2, 1, 3
 
 def _messages(buffer: pa.Buffer) -> Iterator[pa.ipc.Message]:
     reader = pa.ipc.MessageReader.open_stream(buffer)
-    while True:
+    for _ in range(MOST_MESSAGES):
         try:
             yield reader.read_next_message()
         except StopIteration:
             return
+    raise InputError(
+        f"the stream has more than {MOST_MESSAGES} record batches and dictionaries; send fewer, larger ones"
+    )
 
 
 def _is_compressed(message: pa.ipc.Message) -> bool:

@@ -15,6 +15,8 @@ from lossloop.core.tasks import Mask
 from lossloop.serve.columns import Column, all_of
 
 MOST_ROWS = 100_000
+MOST_FEATURES = 2_000
+"""Features of a batch that is sent by column: each costs some microseconds, however few the rows."""
 ABSENT = object()
 """Stands in a column where a row does not have the key at all."""
 
@@ -75,6 +77,16 @@ def check_size(count: int) -> None:
         raise InputError(f"{count} rows in one request; at most {MOST_ROWS} are taken", field="rows")
 
 
+def check_features(count: int, field: str = "features") -> None:
+    """Raise InputError where a batch by column has too many features."""
+    if count > MOST_FEATURES:
+        raise InputError(
+            f"{count} features by column; at most {MOST_FEATURES} are taken so: send rows, whose features "
+            "are kept as JSON, or fewer features",
+            field=field,
+        )
+
+
 def of_rows(rows: Any, keys: Sequence[str], needed: Sequence[str]) -> Rows:
     """A batch of rows; raise InputError where that is no list of one row or more."""
     check_size(len(rows) if isinstance(rows, list) else 0)
@@ -92,6 +104,7 @@ def of_columns(columns: Mapping[str, Any], keys: Sequence[str], needed: Sequence
     if "features" in columns:
         if not isinstance(columns["features"], dict):
             raise InputError("features must be an object of names to lists", field="columns.features")
+        check_features(len(columns["features"]), "columns.features")
         lists |= {f"features.{name}": column for name, column in columns["features"].items()}
     count = _common_length(lists)
     check_size(count)
