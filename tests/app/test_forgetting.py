@@ -44,7 +44,8 @@ def keys(desk: Desk) -> Keys:
 
 def erase(desk: Desk, unit: str) -> int:
     state = desk.home.state()
-    gone = erasing.erase(desk.home.segments.directory, unit, summarise=Summariser(state, keys(desk)))
+    summarise = Summariser(state, keys(desk))
+    gone = erasing.erase(desk.home.segments.directory, unit, keys=keys(desk), summarise=summarise)
     state.close()
     writing = desk.home.writable_state()
     with writing.transaction():
@@ -103,9 +104,7 @@ def test_what_expired_goes_on_counting_in_a_state_made_anew(tmp_path: Path) -> N
     before = figures(desk)
     state = desk.home.state()
     seal(desk.home.segments.directory, state.offsets())
-    pruned = retention.prune(
-        desk.home.segments.directory, MODEL, larger_than=0, summarise=Summariser(state, keys(desk))
-    )
+    pruned = retention.prune(desk.home.segments.directory, MODEL, keys=keys(desk), larger_than=0)
     state.close()
     assert pruned.predictions == 12
     desk.fold()

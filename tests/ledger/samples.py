@@ -10,6 +10,10 @@ import pyarrow as pa
 from lossloop.core.clock import Micros
 from lossloop.ledger import facts
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.joined.keys import Keys
+
+KEYS = Keys(b"secret")
+"""How ids become numbers."""
 
 
 def prediction_frame(

@@ -24,7 +24,7 @@ from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import HEADER_SIZE, Frame, Kind
 from lossloop.ledger.removals import Gone, Held
 from tests.ledger.anyframes import assert_same, everything, hard_frame, write
-from tests.ledger.samples import features, outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, features, outcome_frame, prediction_frame, tick_frame
 from tests.ledger.sealing_process import at_step
 from tests.ledger.test_retention import told
 from tests.ledger.test_sealing import Killed, flip, raise_killed
@@ -84,7 +84,7 @@ def test_a_unit_is_gone_from_every_file(log: SegmentLog) -> None:
         "m": Held(ids=set(), predictions=6, outcomes=9),
         "late": Held(ids=set(), predictions=3, outcomes=3),
     }
-    for found in (held(log.directory, UNIT), erase(log.directory, UNIT)):
+    for found in (held(log.directory, UNIT, keys=KEYS), erase(log.directory, UNIT, keys=KEYS)):
         assert {model: (rows.predictions, rows.outcomes) for model, rows in found.items()} == {
             model: (rows.predictions, rows.outcomes) for model, rows in known.items()
         }
@@ -93,7 +93,7 @@ def test_a_unit_is_gone_from_every_file(log: SegmentLog) -> None:
     assert not left(log, UNIT, "id-0-0", "id-10-2", "late-20")
     assert not find(log.directory, "id-0-0", model="m")
     assert len(find(log.directory, "id-0-1", model="m")) == 1
-    assert held(log.directory, UNIT) == {}
+    assert held(log.directory, UNIT, keys=KEYS) == {}
     assert verify(log.directory).sound
     assert not verify(log.directory).strays
 
@@ -101,7 +101,7 @@ def test_a_unit_is_gone_from_every_file(log: SegmentLog) -> None:
 def test_what_is_left_keeps_its_place_and_its_bits(log: SegmentLog) -> None:
     write(log, [facts(0), facts(10)])
     wanted = everything(log)
-    erase(log.directory, UNIT)
+    erase(log.directory, UNIT, keys=KEYS)
     segments = {entry.position.segment for entry in wanted}
     found = [entry for entry in everything(log) if entry.position.segment in segments]
     assert_same(found, [without(entry, UNIT, wanted) for entry in wanted])
@@ -165,7 +165,7 @@ def test_any_log_loses_the_unit_and_nothing_else(
     log = SegmentLog(tmp_path_factory.mktemp("log"))
     write(log, parts)
     wanted = everything(log)
-    gone = erase(log.directory, UNIT, models)
+    gone = erase(log.directory, UNIT, models, keys=KEYS)
     segments = {entry.position.segment for entry in wanted}
     expected = [
         without(entry, UNIT, wanted) if models is None or _model(entry) in models else entry
@@ -180,7 +180,7 @@ def test_any_log_loses_the_unit_and_nothing_else(
             lost[before.frame.kind.name.lower()] += before.frame.batch.num_rows - after.frame.batch.num_rows
     assert sum(rows.predictions for rows in gone.values()) == lost["prediction"]
     assert sum(rows.outcomes for rows in gone.values()) == lost["outcome"]
-    assert held(log.directory, UNIT, models) == {}
+    assert held(log.directory, UNIT, models, keys=KEYS) == {}
 
 
 def _model(entry: Entry) -> str:
@@ -190,7 +190,7 @@ def _model(entry: Entry) -> str:
 
 def test_facts_keep_the_counts_and_no_name(log: SegmentLog) -> None:
     paths = write(log, [facts(0), facts(10)])
-    erase(log.directory, UNIT)
+    erase(log.directory, UNIT, keys=KEYS)
     gone = told(everything(log))
     assert sum(each.predictions for each in gone) == 6
     assert sum(each.outcomes for each in gone) == 8
@@ -213,7 +213,7 @@ def test_frames_that_parquet_cannot_hold_are_erased_too(log: SegmentLog) -> None
     )
     frame = Frame(kind=Kind.PREDICTION, time=3, batch=batch.replace_schema_metadata({"model": "m"}))
     write(log, [[frame, frame, outcome_frame({"a": 1.0, "b": 0.0})]])
-    gone = erase(log.directory, UNIT)
+    gone = erase(log.directory, UNIT, keys=KEYS)
     assert (gone["m"].predictions, gone["m"].outcomes, gone["m"].ids) == (2, 1, {"a"})
     rest = everything(log)[0].frame
     assert isinstance(rest, Frame)
@@ -228,7 +228,7 @@ def test_damaged_bytes_go_too(log: SegmentLog) -> None:
     path.write_bytes(path.read_bytes() + 2 * UNIT.encode())
     seal(log.directory)
     assert left(log, UNIT)
-    erase(log.directory, UNIT)
+    erase(log.directory, UNIT, keys=KEYS)
     assert not left(log, UNIT)
     problems = {finding.problem for finding in verify(log.directory).findings}
     assert problems == {"was damaged when it was sealed; its bytes are not kept"}
@@ -240,11 +240,11 @@ def test_a_log_that_is_written_to_is_refused(log: SegmentLog) -> None:
     writer.append(facts(10))
     for act in (held, erase):
         with pytest.raises(InUse, match=r"a process still writes .*; stop lossloop up, then erase"):
-            act(log.directory, UNIT)
+            act(log.directory, UNIT, keys=KEYS)
     writer.close()
-    assert erase(log.directory, UNIT)["m"].predictions == 4
+    assert erase(log.directory, UNIT, keys=KEYS)["m"].predictions == 4
     with durable.maintained(sealed_directory(log.directory)), pytest.raises(InUse):
-        erase(log.directory, UNIT)
+        erase(log.directory, UNIT, keys=KEYS)
 
 
 def test_a_log_whose_rows_cannot_be_read_is_refused(log: SegmentLog) -> None:
@@ -254,16 +254,16 @@ def test_a_log_whose_rows_cannot_be_read_is_refused(log: SegmentLog) -> None:
     path = next(sealed_directory(log.directory).glob("predictions/model=m/*.parquet"))
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(StateError, match=r"cannot be read .*; see: lossloop ledger verify"):
-        erase(log.directory, UNIT)
+        erase(log.directory, UNIT, keys=KEYS)
 
 
 def test_whom_nobody_knows_is_erased_from_nowhere(log: SegmentLog) -> None:
     write(log, [facts(0)])
     wanted = everything(log)
-    assert erase(log.directory, "nobody") == {}
-    assert erase(log.directory, UNIT, ["churn"]) == {}
+    assert erase(log.directory, "nobody", keys=KEYS) == {}
+    assert erase(log.directory, UNIT, ["churn"], keys=KEYS) == {}
     assert_same(everything(log), wanted)
-    assert erase(log.directory / "nothing", UNIT) == {}
+    assert erase(log.directory / "nothing", UNIT, keys=KEYS) == {}
 
 
 def test_an_id_of_the_unit_goes_whoever_else_has_it(log: SegmentLog) -> None:
@@ -276,7 +276,7 @@ def test_an_id_of_the_unit_goes_whoever_else_has_it(log: SegmentLog) -> None:
         ],
     )
     write(log, [[outcome_frame({"a": 1.0, "b": 1.0})], [prediction_frame(["a", "c"], unit=["cid", "cid"])]])
-    assert erase(log.directory, UNIT) == {"m": Held(ids={"a", "b"}, predictions=5, outcomes=2)}
+    assert erase(log.directory, UNIT, keys=KEYS) == {"m": Held(ids={"a", "b"}, predictions=5, outcomes=2)}
     assert not left(log, UNIT)
     assert [len(find(log.directory, id, model="m")) for id in "abc"] == [0, 0, 1]
 
@@ -302,14 +302,14 @@ def test_wherever_erasing_is_cut_off_doing_it_again_ends_it(tmp_path: Path) -> N
         shutil.copytree(kept.directory, log.directory)
         back = at_step(step, raise_killed)
         try:
-            erase(log.directory, UNIT)
+            erase(log.directory, UNIT, keys=KEYS)
             over = True
         except Killed:
             pass
         finally:
             back()
         assert verify(log.directory).sound
-        erase(log.directory, UNIT)
+        erase(log.directory, UNIT, keys=KEYS)
         found = everything(log)
         assert_same([entry for entry in found if entry.position.segment in segments], expected)
         assert not left(log, UNIT, "id-0-0", "late-0")
@@ -326,13 +326,13 @@ def test_a_fact_that_a_crash_kept_back_is_told_by_whoever_comes_next(
     with monkeypatch.context() as patched:
         patched.setattr(removing.Remover, "_tell", lambda self, note: raise_killed())
         with pytest.raises(Killed):
-            erase(log.directory, UNIT)
+            erase(log.directory, UNIT, keys=KEYS)
     note = sealed_directory(log.directory) / manifests.NOTE
     assert UNIT.encode() not in note.read_bytes()
     waiting = msgspec.json.decode(note.read_bytes(), type=removing.Note).facts
     assert [gone.model for gone in waiting] == ["late", "m"]
     assert told(everything(log)) == []
-    erase(log.directory, "nobody")
+    erase(log.directory, "nobody", keys=KEYS)
     assert told(everything(log)) == waiting
     assert not note.exists()
 
@@ -347,6 +347,6 @@ def test_a_note_of_what_did_not_happen_is_dropped(log: SegmentLog) -> None:
         facts=[Gone(model="m", segment=manifest.segment)],
     )
     durable.write(sealed_directory(log.directory) / manifests.NOTE, msgspec.json.encode(note))
-    erase(log.directory, "nobody")
+    erase(log.directory, "nobody", keys=KEYS)
     assert told(everything(log)) == []
     assert not (sealed_directory(log.directory) / manifests.NOTE).exists()

@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from lossloop.core.clock import ManualClock
 from lossloop.ledger.base import Entry, Position
+from lossloop.ledger.expired import EXPIRED_KINDS
 from lossloop.ledger.files.cutting import cut
 from lossloop.ledger.files.erasing import erase, held
 from lossloop.ledger.files.finding import find
@@ -23,7 +24,7 @@ from lossloop.ledger.files.segments import SegmentLog, SegmentWriter
 from lossloop.ledger.files.verify import verify
 from lossloop.ledger.frames import Frame, Kind
 from tests.ledger.anyframes import everything
-from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, outcome_frame, prediction_frame, tick_frame
 from tests.ledger.test_cutting import carried_out
 
 IDS, UNITS, MODELS = st.sampled_from("abcdef"), st.sampled_from(["ada", "bob", None]), st.sampled_from("mn")
@@ -40,6 +41,15 @@ class Known:
     model: str
     rows: list[tuple[str, str | None]]
     """Ids and units."""
+    old: bool = False
+    """Whether they have expired: then nobody can read them here."""
+
+    @property
+    def told(self) -> tuple[Position, Kind, int, int, list[str]]:
+        """What a reader is told: where, what, when, how many rows, and the ids as far as they are there."""
+        kind = EXPIRED_KINDS[self.kind] if self.old else self.kind
+        ids = [] if self.old else [id for id, _ in self.rows]
+        return self.position, kind, self.time, len(self.rows), ids
 
 
 class LogMachine(RuleBasedStateMachine):
@@ -117,7 +127,7 @@ class LogMachine(RuleBasedStateMachine):
     @rule(unit=st.sampled_from(["ada", "bob", "nobody"]), models=st.sampled_from([None, ["m"]]))
     def erase(self, unit: str, models: list[str] | None) -> None:
         self.close_all()
-        gone = erase(self.log.directory, unit, models, clock=ManualClock(self.time))
+        gone = erase(self.log.directory, unit, models, clock=ManualClock(self.time), keys=KEYS)
         ids = {
             (each.model, id)
             for each in self.known
@@ -125,22 +135,23 @@ class LogMachine(RuleBasedStateMachine):
             for id, whose in each.rows
             if whose == unit
         }
-        assert {(model, id) for model, rows in gone.items() for id in rows.ids} == ids
+        known = {(each.model, id) for each in self.known if not each.old for id, _ in each.rows}
+        assert {(model, id) for model, rows in gone.items() for id in rows.ids} == ids & known
         for each in self.known:
             each.rows = [row for row in each.rows if (each.model, row[0]) not in ids]
-        assert held(self.log.directory, unit, models) == {}
+        assert held(self.log.directory, unit, models, keys=KEYS) == {}
 
     @rule(model=MODELS, age=st.integers(0, 20))
     def prune(self, model: str, age: int) -> None:
         self.close_all()
         seal(self.log.directory)
         cutoff = self.time - age
-        gone = prune(self.log.directory, model, cutoff=cutoff, clock=ManualClock(self.time))
-        old = [each for each in self.known if each.model == model and each.time < cutoff]
+        gone = prune(self.log.directory, model, keys=KEYS, cutoff=cutoff, clock=ManualClock(self.time))
+        old = [each for each in self.known if each.model == model and each.time < cutoff and not each.old]
         counts = {kind: sum(len(each.rows) for each in old if each.kind is kind) for kind in Kind}
         assert (gone.predictions, gone.outcomes) == (counts[Kind.PREDICTION], counts[Kind.OUTCOME])
         for each in old:
-            each.rows = []
+            each.old = bool(each.rows)
 
     # What readers find.
 
@@ -172,7 +183,7 @@ class LogMachine(RuleBasedStateMachine):
         wanted = [
             (each.position.segment, each.position.offset, row)
             for each in self.known
-            if each.kind is Kind.PREDICTION and each.model == model
+            if each.kind is Kind.PREDICTION and each.model == model and not each.old
             for row, (known, _) in enumerate(each.rows)
             if known == id
         ]
@@ -184,7 +195,7 @@ class LogMachine(RuleBasedStateMachine):
             assert verify(self.log.directory).sound
 
     def expected(self) -> list[tuple[Any, ...]]:
-        return [(each.position, each.kind, each.time, [id for id, _ in each.rows]) for each in self.known]
+        return [each.told for each in self.known]
 
 
 def _is_command(entry: Entry) -> bool:
@@ -198,7 +209,8 @@ def _told(log: SegmentLog, most: int) -> list[tuple[Any, ...]]:
         batch = entry.frame.batch
         ids = batch.column("id").to_pylist() if "id" in batch.schema.names else []
         if not _is_command(entry):
-            found.append((entry.position, entry.frame.kind, entry.frame.time, ids))
+            rows = batch.num_rows if entry.frame.kind is not Kind.TICK else 0
+            found.append((entry.position, entry.frame.kind, entry.frame.time, rows, ids))
     return found
 
 

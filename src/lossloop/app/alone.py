@@ -15,6 +15,7 @@ from lossloop.app.operate import fold_here
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import InUse
 from lossloop.ledger.applier import ApplierLock
+from lossloop.ledger.belonging import keys_from
 from lossloop.ledger.files import erasing as in_files
 from lossloop.ledger.files import manifests
 from lossloop.ledger.files.verify import size
@@ -33,8 +34,8 @@ from lossloop.ledger.removals import Erased
 from lossloop.ledger.sqlite.scrub import scrub
 from lossloop.ledger.store import Store
 
-ERASING = "erasing"
-"""Documents of ids that are being erased, by model."""
+ERASING, ERASING_KEYS = "erasing", "erasing_keys"
+"""Documents of ids that are being erased, by model, and of the keys of predictions that have expired."""
 Models = Collection[str] | None
 """Some models, or all."""
 
@@ -115,7 +116,7 @@ class AloneInFiles:
         return {table.model for manifest in found for table in manifest.tables} - {""}
 
     def held(self, unit: str, models: Models, tell: Tell) -> Erased:
-        return in_files.held(self._log, unit, models, tell=tell)
+        return in_files.held(self._log, unit, models, keys=self._keys, tell=tell)
 
     def note(self, erased: Erased) -> None:
         with self._state() as state:
@@ -123,7 +124,8 @@ class AloneInFiles:
 
     def erase(self, unit: str, models: Models) -> Erased:
         with self._state() as state:
-            return in_files.erase(self._log, unit, models, summarise=Summariser(state, self._keys))
+            summariser = Summariser(state, self._keys)
+            return in_files.erase(self._log, unit, models, keys=self._keys, summarise=summariser)
 
     def noted(self) -> Mapping[str, list[str]]:
         with self._state() as state:
@@ -190,7 +192,9 @@ class AloneInDatabase:
         """What was folded of a unit: that does not change, so it is looked for once."""
         key = (unit, None if models is None else tuple(sorted(models)))
         if key not in self._found:
-            self._found[key] = in_postgres.survey(self._whole.session, unit, models, tell=tell)
+            self._found[key] = in_postgres.survey(
+                self._whole.session, unit, models, keys=self._keys, tell=tell
+            )
         return self._found[key]
 
 
@@ -222,15 +226,18 @@ def note(store: Store, erased: Erased) -> None:
     """Add to the ids that are being erased, by model."""
     with store.transaction():
         for model, found in erased.items():
-            before = store.get(ERASING, model, list[str]) or []
-            store.put(ERASING, model, sorted({*before, *found.ids}))
+            for kind, more in ((ERASING, found.ids), (ERASING_KEYS, found.keys)):
+                before = store.get(kind, model, list[str]) or []
+                store.put(kind, model, sorted({*before, *more}))
 
 
 def forget(store: Store, keys: Keys, unit: str) -> None:
     """Clear derived state of the predictions noted; that there were some, and what they cost, stays."""
     with store.transaction():
         for model, ids in store.all(ERASING, list[str]).items():
-            Join(store, model, keys).erase_ids(ids)
+            join = Join(store, model, keys)
+            join.erase_ids(ids)
+            join.erase_keys(*keys_from(store.get(ERASING_KEYS, model, list[str]) or []))
             for name in store.streams(f"{UNITS}/{model}/"):
                 stream = Stream(store, name)
                 parts = [columns["unit"] for columns in stream.read()]
@@ -238,3 +245,4 @@ def forget(store: Store, keys: Keys, unit: str) -> None:
                 if (units == keys.unit(unit)).any():
                     stream.rewrite({"unit": units[units != keys.unit(unit)]})
             store.drop(ERASING, model)
+            store.drop(ERASING_KEYS, model)

@@ -23,6 +23,7 @@ from lossloop.ledger.files import bundle, durable, manifests
 from lossloop.ledger.files.bundle import Contents, Part, Source
 from lossloop.ledger.files.cutting import Piece, cut, whole
 from lossloop.ledger.files.erasing import erase, held
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.intake import Taken
 from lossloop.ledger.postgres.session import reach
@@ -226,9 +227,10 @@ def erase_in_bundle(source: Path, unit: str, models: Collection[str] | None) -> 
         log = place / "old" / "log"
         if not log.is_dir():
             return {}
-        found = held(log, unit, models)
+        keys = Keys(Home(path=place / "old").written().secret)
+        found = held(log, unit, models, keys=keys)
         damaged = any(manifest.damage.path for manifest in manifests.manifests(log))
-        gone = erase(log, unit, models) if found or damaged else {}
+        gone = erase(log, unit, models, keys=keys) if found or damaged else {}
         if found or damaged:
             fresh = place / source.name
             bundle.pack(fresh, _below(place / "old"), contents.about)

@@ -7,6 +7,8 @@ segment than the fact says there were, and adds what they would have added.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 import numpy as np
 import pyarrow as pa
@@ -17,6 +19,7 @@ from lossloop.app.showing import Shown, digests, merge_shown
 from lossloop.core.clock import Micros
 from lossloop.core.records import Record
 from lossloop.ledger.joined.columns import NEVER, Int64
+from lossloop.ledger.joined.identity import keys_of
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
 from lossloop.ledger.joined.table import Table, history_of
@@ -51,7 +54,9 @@ class Summariser:
         self._keys = keys
         self._tables: dict[str, Table] = {}
 
-    def __call__(self, model: str, segment: str, frames: Stretches, ids: pa.Array) -> dict[str, object]:
+    def __call__(
+        self, model: str, segment: str, frames: Stretches, ids: Sequence[pa.RecordBatch]
+    ) -> dict[str, object]:
         """The summary of a model's predictions from a segment, or from some of its frames.
 
         It is empty for a model that has no policy.
@@ -61,9 +66,11 @@ class Summariser:
         found = [self._of(model, name, segment, frames, ids) for name in (model, history_of(model))]
         return dict(msgspec.to_builtins(_together(found)))
 
-    def _of(self, model: str, name: str, segment: str, frames: Stretches, ids: pa.Array) -> Summary:
+    def _of(
+        self, model: str, name: str, segment: str, frames: Stretches, ids: Sequence[pa.RecordBatch]
+    ) -> Summary:
         table, places = self._table(name), Places(self._store, name)
-        rows = np.unique(table.find(*self._keys.of(ids)))
+        rows = np.unique(np.concatenate([table.find(*keys_of(batch, self._keys)) for batch in ids]))
         # An id that was sent twice counts where it came first.
         rows = rows[rows >= 0]
         rows = rows[places.are_in(segment, rows, len(table), frames)]

@@ -1,4 +1,4 @@
-"""Keeping the log: finished segments are sealed, and what a policy no longer wants is removed."""
+"""Keeping the log: finished segments are sealed, and what a policy no longer wants expires."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import sys
 import threading
 
 from lossloop.app.books import Books
-from lossloop.app.forgetting import Summariser
 from lossloop.app.home import Home
 from lossloop.core.clock import Clock, Micros, SystemClock
 from lossloop.core.errors import LossloopError, UnknownName
@@ -18,7 +17,6 @@ from lossloop.ledger.postgres.keeping import may_remove
 from lossloop.ledger.postgres.keeping import prune as prune_frames
 from lossloop.ledger.postgres.turns import Turn
 from lossloop.ledger.removals import Pruned
-from lossloop.ledger.store import Store
 
 EVERY = 600.0
 """Seconds between two looks."""
@@ -77,7 +75,7 @@ class Keeper:
 
 
 def keep(home: Home, clock: Clock) -> list[Pruned]:
-    """Seal what is finished and folded; then remove what the models' policies do not keep.
+    """Seal what is finished and folded; then let expire what the models' policies do not keep.
 
     In a database nothing is sealed.
 
@@ -94,7 +92,7 @@ def keep(home: Home, clock: Clock) -> list[Pruned]:
             kept = books.policy(model).retention
             if kept is not None:
                 cutoff = None if kept.age is None else clock.now() - kept.age
-                gone.append(_prune(home, state, model, cutoff, kept.size, clock))
+                gone.append(_prune(home, model, cutoff, kept.size, clock))
         return gone
     finally:
         state.close()
@@ -108,7 +106,7 @@ def prune(
     larger_than: int | None = None,
     dry_run: bool = False,
 ) -> Pruned:
-    """Remove facts of a model that are too old or too much, as far as they were folded.
+    """Let facts of a model expire that are too old or too much, as far as they were folded.
 
     Raises:
         InputError: Neither an age nor a size.
@@ -120,14 +118,13 @@ def prune(
     try:
         if model not in (known := Books(state).models()):
             raise UnknownName("model", model, known)
-        return _prune(home, state, model, cutoff, larger_than, dry_run=dry_run)
+        return _prune(home, model, cutoff, larger_than, dry_run=dry_run)
     finally:
         state.close()
 
 
 def _prune(
     home: Home,
-    state: Store,
     model: str,
     cutoff: Micros | None,
     larger_than: int | None,
@@ -135,15 +132,15 @@ def _prune(
     *,
     dry_run: bool = False,
 ) -> Pruned:
-    summarise = Summariser(state, Keys(home.settings().secret))
+    keys = Keys(home.settings().secret)
     if home.database is not None:
         return prune_frames(
-            home.database, model, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run, clock=clock,
-            summarise=summarise,
+            home.database, model, keys=keys, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run,
+            clock=clock,
         )  # fmt: skip
     return prune_files(
-        home.segments.directory, model, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run, clock=clock,
-        summarise=summarise,
+        home.segments.directory, model, keys=keys, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run,
+        clock=clock,
     )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from lossloop.app.watching import judge_outcomes
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.records import Decision
-from lossloop.ledger.facts import is_history, micros, model_of
+from lossloop.ledger.facts import OF_A_MODEL, PREDICTIONS, is_history, micros, model_of
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import Rows, history_of
@@ -61,7 +61,7 @@ class Loop:
         decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
         if frame.kind is Kind.COMMAND:
             decided += obey(frame, self.books, self._acting, now=now, rows_in=self._kept.rows_in)
-        elif frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
+        elif frame.kind in OF_A_MODEL:
             decided += self._take(frame, now, segment=segment, start=start)
         return decided
 
@@ -188,7 +188,7 @@ class Loop:
             return []  # the servers refuse such facts; one from elsewhere must not stop the loop
         lens, at, join = self.books.lens(model), self._arrival(frame, now), self._kept.join(model)
         history = is_history(frame.batch) and not self._replays
-        if frame.kind is Kind.PREDICTION:
+        if frame.kind in PREDICTIONS:
             name, table = (history_of(model), join.history) if history else (model, join.table)
             self._kept.places(name).note(len(table), segment, start)
             taken = join.take_predictions(
@@ -234,5 +234,5 @@ def moment_of(frame: Frame, *, replays: bool) -> Micros:
     """To when a frame moves time: to its receipt, or in a replay to its first event; 0 where it has none."""
     if not replays:
         return frame.time
-    timed = frame.kind in (Kind.PREDICTION, Kind.OUTCOME, Kind.TICK) and frame.batch.num_rows
+    timed = frame.kind in {*OF_A_MODEL, Kind.TICK} and frame.batch.num_rows
     return int(micros(frame.batch.column("time")).min()) if timed else 0

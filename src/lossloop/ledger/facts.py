@@ -20,7 +20,10 @@ from lossloop.core.clock import Micros
 from lossloop.core.records import Role
 from lossloop.ledger.frames import Frame, Kind
 
-OF_A_MODEL = frozenset({Kind.PREDICTION, Kind.OUTCOME})
+PREDICTIONS = frozenset({Kind.PREDICTION, Kind.EXPIRED_PREDICTION})
+OUTCOMES = frozenset({Kind.OUTCOME, Kind.EXPIRED_OUTCOME})
+OF_A_MODEL = PREDICTIONS | OUTCOMES
+"""Kinds of frames that name a model; those that have expired are folded as they were before."""
 TIME = pa.timestamp("us", tz="UTC")
 VECTORS = pa.list_(pa.float64())
 

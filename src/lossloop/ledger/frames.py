@@ -45,6 +45,9 @@ class Kind(IntEnum):
     COMMAND = 3
     DECISION = 4
     TICK = 5
+    EXPIRED_PREDICTION = 6
+    """A prediction of which only what a fold needs is kept (`ledger.expired`)."""
+    EXPIRED_OUTCOME = 7
 
 
 _KINDS = frozenset(Kind)

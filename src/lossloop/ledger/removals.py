@@ -6,7 +6,7 @@ of the log, so that a rebuild knows.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +39,20 @@ class Gone(Record, frozen=True):
     last: int = 0
     """Receipt times of the first and the last of these rows, in microseconds."""
     summary: dict[str, Any] = {}
-    """What is still shown of these rows once nothing else is left of them; whoever removes them knows."""
+    """What is still shown of rows of which nothing else is left; whoever removes them knows.
+
+    Of rows that have expired a fold needs none; but what expired in an older release left nothing else.
+    """
     frames: Stretches = ()
-    """The frames that these rows were in, where the segment may go on: in a database."""
+    """The frames that these rows were in, where the segment may go on: in a database.
+
+    An older release deleted frames that expired, so where a fact `expired` names some, they may be missing.
+    """
 
 
-Summarise = Callable[[str, str, Stretches, pa.Array], dict[str, Any]]
-"""Makes the summary of predictions about to go: of a model, from a segment or some of its frames, by ids."""
+Summarise = Callable[[str, str, Stretches, Sequence[pa.RecordBatch]], dict[str, Any]]
+"""Makes the summary of predictions about to go: of a model, from a segment or some of its frames, by their
+ids, or by the keys of those that have expired."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +75,8 @@ class Held:
 
     ids: set[str] = field(default_factory=set)
     """Of its predictions: derived state is cleared of these."""
+    keys: set[str] = field(default_factory=set)
+    """Of its predictions that have expired, in place of their ids."""
     predictions: int = 0
     outcomes: int = 0
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import NewerFormat
+from lossloop.ledger.facts import command
 from lossloop.ledger.findings import DAMAGE, LOST, Finding
 from lossloop.ledger.postgres.checking import _unexplained, size, verify
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import partition_of
 from lossloop.ledger.postgres.keeping import prune
 from lossloop.ledger.postgres.log import PostgresLog
+from lossloop.ledger.removals import Gone
 from tests.ledger.postgres.upkeep import asked, change, erased, facts, fold, write
-from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, outcome_frame, prediction_frame, tick_frame
 
 IDS = [f"order-{number}" for number in range(4)]
 FLIP = "set_byte(payload, {at}, get_byte(payload, {at}) # 1)"
@@ -144,18 +147,22 @@ def test_what_went_on_purpose_is_not_missing(database: Database) -> None:
     fold(database)
     erased(database)
     assert verify(database).sound
-    prune(database, "m", cutoff=25)
-    prune(database, "late", cutoff=35)
+    prune(database, "m", cutoff=25, keys=KEYS)
+    prune(database, "late", cutoff=35, keys=KEYS)
     report = verify(database)
     assert report.sound
-    ((frames, there),) = asked(database, "SELECT sum(frames), (SELECT count(*) FROM frames) FROM segments")
-    assert there < frames, "nothing went as a whole"
+    change(database, "DELETE FROM frames WHERE kind = 7 AND number = 2")
+    assert not verify(database).sound, "what is kept of rows that have expired is as dear as the rest"
 
 
-def test_a_frame_that_is_lost_beside_those_that_expired_is_found(database: Database) -> None:
+def test_what_an_older_release_deleted_is_not_missing_and_what_is_lost_beside_it_is(
+    database: Database,
+) -> None:
     write(database, [outcome_frame({f"{n}": 1.0}, time=n) for n in range(6)])
-    fold(database)
-    prune(database, "m", cutoff=2)
+    ((segment,),) = asked(database, "SELECT DISTINCT segment FROM frames")
+    gone = Gone(model="m", segment=segment, outcomes=2, first=0, last=1, frames=((1, 2),))
+    write(database, [command("expired/1", "expired", msgspec.to_builtins(gone), now=9)])
+    change(database, "DELETE FROM frames WHERE number <= 2 AND kind = 2")
     assert verify(database).sound
     change(database, "DELETE FROM frames WHERE number = 4 AND kind = 2")
     found = only(database)

@@ -36,7 +36,7 @@ from tests.ledger.postgres.upkeep import (
     whole,
     write,
 )
-from tests.ledger.samples import features, outcome_frame, prediction_frame
+from tests.ledger.samples import KEYS, features, outcome_frame, prediction_frame
 
 
 class Killed(BaseException):
@@ -160,10 +160,10 @@ def test_rows_without_a_unit_and_odd_columns_are_left(database: Database) -> Non
 
 def test_what_was_erased_expires_like_the_rest(filled: Database) -> None:
     erased(filled)
-    gone = prune(filled, "late", cutoff=99)
+    gone = prune(filled, "late", cutoff=99, keys=KEYS)
     assert (gone.predictions, gone.outcomes, gone.segments) == (0, 0, 0)
     assert gone.bytes > 0, "what was emptied goes as well"
-    assert prune(filled, "late", cutoff=99).bytes == 0
+    assert prune(filled, "late", cutoff=99, keys=KEYS).bytes == 0
     assert verify(filled).sound
 
 

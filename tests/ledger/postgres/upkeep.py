@@ -20,7 +20,7 @@ from lossloop.ledger.postgres.log import PostgresLog
 from lossloop.ledger.postgres.whole import Whole, held
 from lossloop.ledger.removals import Erased, Gone
 from lossloop.ledger.store import Store
-from tests.ledger.samples import outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, outcome_frame, prediction_frame, tick_frame
 
 UNIT = "Ada Lovelace-ERASE-ME"
 
@@ -88,7 +88,7 @@ def erased(database: Database, unit: str = UNIT, models: Sequence[str] | None = 
 
 
 def surveyed(whole: Whole, unit: str = UNIT, models: Sequence[str] | None = None) -> Found:
-    return survey(whole.session, unit, models)
+    return survey(whole.session, unit, models, keys=KEYS)
 
 
 def everything(database: Database, most: int = 1 << 20) -> list[Entry]:
@@ -109,6 +109,7 @@ def rows(entries: Sequence[Entry], model: str) -> list[tuple[str, str, int]]:
         for entry in entries
         if isinstance(entry.frame, Frame)
         and (entry.frame.batch.schema.metadata or {}).get(b"model") == model.encode()
+        and "id" in entry.frame.batch.schema.names
         for id in entry.frame.batch.column("id").to_pylist()
     )
 
@@ -153,6 +154,6 @@ def left(database: Database, *texts: str) -> list[str]:
     return found
 
 
-def summed(model: str, segment: str, frames: object, ids: pa.Array) -> dict[str, object]:
+def summed(model: str, segment: str, frames: object, ids: Sequence[pa.RecordBatch]) -> dict[str, object]:
     """A summary for tests: which ids, and how many."""
-    return {"ids": sorted(ids.to_pylist())}
+    return {"ids": sorted(id for batch in ids for id in batch.column("id").to_pylist())}

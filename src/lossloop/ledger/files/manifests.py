@@ -5,6 +5,7 @@
       sealed/
         predictions/model=NAME/SEGMENT.parquet     its rows, one file per schema: -1, -2, ... follow
         outcomes/model=NAME/SEGMENT.parquet
+        expired_predictions/, expired_outcomes/    what is kept of rows that have expired, by model too
         commands/, decisions/, ticks/              rows of no model
         frames/SEGMENT.parquet                     frames that Parquet cannot hold, as they were
         index/SEGMENT.json                         the manifest
@@ -32,7 +33,8 @@ from lossloop.ledger.files import durable
 from lossloop.ledger.files.opened import SUFFIX
 from lossloop.ledger.frames import Kind
 
-FORMAT = 1
+PLAIN, FORMAT = 1, 2
+"""The format of a manifest that an older release reads, and of one with rows that have expired."""
 MANIFEST = ".json"
 NOTE = "told.json"
 """The file, beside the manifests' directory, of facts that are not in the log yet (`removing`)."""

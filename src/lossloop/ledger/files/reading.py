@@ -8,10 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 
 from lossloop.core.errors import StateError
+from lossloop.ledger.expired import EXPIRED_KINDS
 from lossloop.ledger.files import frametable, manifests
 from lossloop.ledger.files.frametable import PAYLOAD
 from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.frames import batch_of
+from lossloop.ledger.joined.identity import KEY_HIGH, KEY_LOW, UNIT_KEY
 
 
 def columns(log: Path, manifest: Manifest, number: int, names: Sequence[str]) -> pa.Table:
@@ -35,6 +37,19 @@ def columns(log: Path, manifest: Manifest, number: int, names: Sequence[str]) ->
             f"{path} cannot be read ({type(error).__name__}); see: lossloop ledger verify"
         ) from error
     return pa.table({name: found.column(name) if name in there else pa.nulls(table.rows) for name in names})
+
+
+def identified(log: Path, manifest: Manifest, number: int) -> pa.RecordBatch:
+    """What tells the rows of a table from others: ids and units, or the numbers kept of those that expired.
+
+    Raises:
+        StateError: The table's file is damaged or missing.
+    """
+    kind = manifests.kind_of(manifest.tables[number])
+    names = (KEY_HIGH, KEY_LOW, UNIT_KEY) if kind in EXPIRED_KINDS.values() else ("id", "unit")
+    found = columns(log, manifest, number, names).combine_chunks()
+    batches = found.to_batches()
+    return batches[0] if batches else pa.RecordBatch.from_pylist([], schema=found.schema)
 
 
 def _of_frames(path: Path, names: Sequence[str]) -> pa.Table:

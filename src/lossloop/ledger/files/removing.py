@@ -17,13 +17,15 @@ import pyarrow as pa
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.records import Record
 from lossloop.ledger.base import LogWriter
-from lossloop.ledger.facts import command
+from lossloop.ledger.facts import OUTCOMES, PREDICTIONS, command
 from lossloop.ledger.files import durable, manifests
+from lossloop.ledger.files.expiring import after_expiry
 from lossloop.ledger.files.manifests import Manifest
-from lossloop.ledger.files.reading import columns
+from lossloop.ledger.files.reading import columns, identified
 from lossloop.ledger.files.rewriting import drop_old, rewritten
 from lossloop.ledger.files.sealed import SealedSegment
-from lossloop.ledger.removals import Gone, Mask, Summarise, count_versions
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.removals import EXPIRED, Gone, Mask, Summarise, count_versions
 
 
 class Note(Record, frozen=True):
@@ -67,6 +69,29 @@ class Remover:
             return manifest
         gone = [self._summarised(each, manifest, keep) for each in _counted(self._log, manifest, keep)]
         after = rewritten(self._log, manifest, keep, why=why, forget_damage=forget_damage)
+        return self._put(manifest, after, gone, why)
+
+    def expire(self, manifest: Manifest, going: Mask, keys: Keys) -> Manifest:
+        """Let frames of a model expire; return the manifest that is in force then.
+
+        Args:
+            manifest: The segment as it is.
+            going: Which of its frames. Shape (frames,).
+            keys: Those of the ledger.
+        """
+        index = SealedSegment(self._log, manifest.segment, manifest).index
+        if not index.rows[going].any():
+            return manifest
+        keep = {
+            number: np.repeat(~going[here], index.rows[here])
+            for number in np.unique(index.table[going]).tolist()
+            for here in [index.table == number]
+        }
+        gone = _counted(self._log, manifest, keep)
+        return self._put(manifest, after_expiry(self._log, manifest, going, keys), gone, EXPIRED)
+
+    def _put(self, manifest: Manifest, after: Manifest, gone: list[Gone], why: str) -> Manifest:
+        """Put the next manifest in force, and tell what it has no more."""
         note = Note(segment=manifest.segment, generation=after.generation, why=why, facts=gone)
         durable.write(self._note, msgspec.json.encode(note))
         after = manifests.write(self._log, after)
@@ -79,13 +104,12 @@ class Remover:
         if self._summarise is None or not gone.predictions:
             return gone
         ids = [
-            columns(self._log, manifest, number, ["id"]).column("id").filter(pa.array(~mask))
+            identified(self._log, manifest, number).filter(pa.array(~mask))
             for number, mask in keep.items()
-            if (manifest.tables[number].model, manifest.tables[number].kind) == (gone.model, "prediction")
+            if manifest.tables[number].model == gone.model
+            and manifests.kind_of(manifest.tables[number]) in PREDICTIONS
         ]
-        chunks = [chunk.cast(pa.string()) for each in ids for chunk in each.chunks]
-        summary = self._summarise(gone.model, gone.segment, (), pa.concat_arrays(chunks))
-        return msgspec.structs.replace(gone, summary=summary)
+        return msgspec.structs.replace(gone, summary=self._summarise(gone.model, gone.segment, (), ids))
 
     def _resume(self) -> None:
         """Append the facts of a removal that was cut off after its manifest changed."""
@@ -123,10 +147,11 @@ def _counted(log: Path, manifest: Manifest, keep: Mapping[int, Mask]) -> list[Go
         here = index.table == number
         times = np.repeat(index.time[here], index.rows[here])[~mask]
         gone = found.setdefault(table.model, {"predictions": 0, "outcomes": 0, "versions": {}, "times": []})
-        if f"{table.kind}s" in gone:
-            gone[f"{table.kind}s"] += len(times)
+        kind = manifests.kind_of(table)
+        gone["predictions"] += len(times) if kind in PREDICTIONS else 0
+        gone["outcomes"] += len(times) if kind in OUTCOMES else 0
         gone["times"] += [int(times.min()), int(times.max())]
-        if table.kind == "prediction":
+        if kind in PREDICTIONS:
             versions = columns(log, manifest, number, ["version"]).column("version")
             count_versions(gone["versions"], versions.filter(pa.array(~mask)))
     return [

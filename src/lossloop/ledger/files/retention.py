@@ -1,4 +1,4 @@
-"""Retention: rows of a model that are too old or too many are removed from sealed segments."""
+"""Retention: rows of a model in sealed segments that are too old or too many expire."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from lossloop.ledger.files.removing import Remover
 from lossloop.ledger.files.sealed import SealedSegment
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.files.sweeping import sweep
-from lossloop.ledger.removals import EXPIRED, Mask, Pruned, Summarise, check_limits
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.removals import Mask, Pruned, check_limits
 from lossloop.ledger.retaining import Cut, Holding, oldest_first, plan
 
 _KINDS = ("prediction", "outcome")
@@ -45,19 +46,29 @@ def prune(
     log: Path,
     model: str,
     *,
+    keys: Keys,
     cutoff: Micros | None = None,
     larger_than: int | None = None,
     dry_run: bool = False,
     clock: Clock | None = None,
-    summarise: Summarise | None = None,
 ) -> Pruned:
-    """Remove rows of a model that are too old or too many from sealed segments; a fact says what went.
+    """Let rows of a model in sealed segments expire that are too old or too many; a fact says what went.
 
-    Positions of what stays do not change, and the log may be in use.
+    Positions of all rows stay, the log may be in use, and it is folded as it was.
+
+    Args:
+        log: The directory of segments.
+        model: Whose rows.
+        keys: Those of the ledger: what is sent of these rows later is known by them.
+        cutoff: Rows received before this go.
+        larger_than: Where sealed rows have more bytes than this, the oldest segments' rows go.
+        dry_run: Only say what would go.
+        clock: Tells when.
 
     Raises:
         InputError: Neither an age nor a size.
         InUse: Another process seals, prunes, erases or exports.
+        StateError: A file that rows go from is damaged.
     """
     check_limits(cutoff, larger_than)
     with durable.maintained(manifests.sealed_directory(log)), durable.explained(log):
@@ -66,21 +77,17 @@ def prune(
         if dry_run:
             return _would_go(log, model, [(found[cut.segment], cut) for cut in cuts])
         sweep(log)
-        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock, summarise)
+        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock, keys)
 
 
 def _carry_out(
-    log: Path,
-    model: str,
-    cuts: Sequence[tuple[Manifest, Cut]],
-    clock: Clock | None,
-    summarise: Summarise | None,
+    log: Path, model: str, cuts: Sequence[tuple[Manifest, Cut]], clock: Clock | None, keys: Keys
 ) -> Pruned:
     writer = SegmentLog(log).writer()
     try:
-        remover, size = Remover(log, writer, clock, summarise), 0
+        remover, size = Remover(log, writer, clock), 0
         for manifest, cut in cuts:
-            after = remover.remove(manifest, _masks(log, manifest, model, cut), why=EXPIRED)
+            after = remover.expire(manifest, _going(log, manifest, model, cut), keys)
             size += sum(blob.bytes for blob in manifest.blobs) - sum(blob.bytes for blob in after.blobs)
     finally:
         writer.close()
@@ -90,7 +97,7 @@ def _carry_out(
         predictions=sum(each.predictions for each in gone),
         outcomes=sum(each.outcomes for each in gone),
         segments=len(gone),
-        bytes=size,
+        bytes=max(size, 0),
         first=min((each.first for each in gone), default=None),
         last=max((each.last for each in gone), default=None),
     )
@@ -100,28 +107,29 @@ def _would_go(log: Path, model: str, cuts: Sequence[tuple[Manifest, Cut]]) -> Pr
     rows, size, segments = {"prediction": 0, "outcome": 0}, 0.0, 0
     times: list[Micros] = []
     for manifest, cut in cuts:
-        index, touched = SealedSegment(log, manifest.segment, manifest).index, False
-        for number, mask in _masks(log, manifest, model, cut).items():
-            table, here = manifest.tables[number], index.table == number
-            going = np.repeat(index.time[here], index.rows[here])[~mask]
-            if len(going):
-                touched = True
-                rows[table.kind] += len(going)
-                size += table.file.bytes * len(going) / table.rows
-                times += [int(going.min()), int(going.max())]
-        segments += touched
+        index = SealedSegment(log, manifest.segment, manifest).index
+        going = _going(log, manifest, model, cut)
+        for number in np.unique(index.table[going]).tolist():
+            table = manifest.tables[number]
+            count = int(index.rows[going & (index.table == number)].sum())
+            rows[table.kind] += count
+            size += table.file.bytes * count / table.rows
+        if going.any():
+            times += [int(index.time[going].min()), int(index.time[going].max())]
+        segments += bool(going.any())
     return Pruned(
         model=model, predictions=rows["prediction"], outcomes=rows["outcome"], segments=segments,
         bytes=round(size), first=min(times, default=None), last=max(times, default=None),
     )  # fmt: skip
 
 
-def _masks(log: Path, manifest: Manifest, model: str, cut: Cut) -> dict[int, Mask]:
-    """Which rows of the model's tables stay."""
+def _going(log: Path, manifest: Manifest, model: str, cut: Cut) -> Mask:
+    """Which frames expire. Shape (frames,)."""
     index = SealedSegment(log, manifest.segment, manifest).index
-    stays = index.time >= (_NEVER if cut.before is None else cut.before)
-    return {
-        number: np.repeat(stays[index.table == number], index.rows[index.table == number])
+    mine = [
+        number
         for number, table in enumerate(manifest.tables)
         if table.model == model and table.kind in _KINDS and table.rows
-    }
+    ]
+    old = index.time < (_NEVER if cut.before is None else cut.before)
+    return np.asarray(np.isin(index.table, mine) & old & (index.rows > 0))

@@ -42,8 +42,8 @@ def rewritten(
     index = _thinned(segment.index, keep)
     tables = list(manifest.tables)
     for number, mask in keep.items():
-        pieces, file = _table(root, tables[number], mask, generation)
-        first, last = _times(index, number)
+        pieces, file = table_without(root, tables[number], mask, generation)
+        first, last = times_of(index, number)
         tables[number] = msgspec.structs.replace(
             tables[number], file=file, pieces=pieces, rows=int(mask.sum()), first=first, last=last
         )
@@ -54,7 +54,7 @@ def rewritten(
         index=write_index(root, manifest.segment, generation, index),
         ids=_sidecar(root, manifest, segment.index, keep, generation),
         damage=Blob() if forget_damage else manifest.damage,
-        removed=_removed(manifest, keep, why),
+        removed=removed(manifest, keep, why),
     )
 
 
@@ -76,7 +76,8 @@ def _thinned(index: FrameIndex, keep: Mapping[int, Mask]) -> FrameIndex:
     return FrameIndex(end=index.end, kind=index.kind, time=index.time, table=index.table, rows=rows)
 
 
-def _times(index: FrameIndex, number: int) -> tuple[int, int]:
+def times_of(index: FrameIndex, number: int) -> tuple[int, int]:
+    """Receipt times of the first and the last row of a table; 0 where it has none."""
     times = index.time[(index.table == number) & (index.rows > 0)]
     return (int(times.min()), int(times.max())) if len(times) else (0, 0)
 
@@ -96,7 +97,8 @@ def _sidecar(
     return write_ids(root, manifest.segment, generation, [(hashes[there], moved[rows[there]])])
 
 
-def _removed(manifest: Manifest, keep: Mapping[int, Mask], why: str) -> tuple[Removed, ...]:
+def removed(manifest: Manifest, keep: Mapping[int, Mask], why: str) -> tuple[Removed, ...]:
+    """What a manifest has no more once these rows are kept, by the number of a table."""
     counts = {(each.why, each.kind, each.model): each.rows for each in manifest.removed}
     for number, mask in keep.items():
         table = manifest.tables[number]
@@ -108,7 +110,7 @@ def _removed(manifest: Manifest, keep: Mapping[int, Mask], why: str) -> tuple[Re
     )
 
 
-def _table(root: Path, table: Table, mask: Mask, generation: int) -> tuple[tuple[Piece, ...], Blob]:
+def table_without(root: Path, table: Table, mask: Mask, generation: int) -> tuple[tuple[Piece, ...], Blob]:
     """The file of a table without some rows; none where no row is left."""
     if table.schema and not mask.any():
         return (), Blob()

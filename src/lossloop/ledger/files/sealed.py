@@ -55,7 +55,7 @@ class SealedSegment:
         ends = self.index.end
         first = int(np.searchsorted(ends, start, side="right"))
         stop = max(int(np.searchsorted(ends, start + most, side="right")), first + 1)
-        return [self._entry(place) for place in range(first, min(stop, len(ends)))]
+        return [self.entry(place) for place in range(first, min(stop, len(ends)))]
 
     def ended(self, start: int) -> bool:
         """Whether nothing will ever come behind `start`."""
@@ -87,7 +87,8 @@ class SealedSegment:
         columns = (index.start, index.end, index.kind, index.time, index.table, index.first_in_table(raw))
         return list(zip(*(column.tolist() for column in columns), strict=True))
 
-    def _entry(self, place: int) -> Entry:
+    def entry(self, place: int) -> Entry:
+        """What is at a place of the index."""
         start, end, kind, time, table, first = self._places[place]
         position = Position(segment=self.name, offset=end)
         batch = None if kind == DAMAGED else self._table(table).batch(first, int(self.index.rows[place]))

@@ -141,14 +141,19 @@ def _compare(log: Path, segment: OpenSegment, manifest: Manifest) -> None:
     try:
         wanted, found = entries_of(segment), entries_of(sealed)
         while some := list(islice(wanted, _AT_ONCE)):
-            _compare_some(some, list(islice(found, len(some))))
+            compare(some, list(islice(found, len(some))))
         if next(found, None) is not None:
             raise Unfit(pa.schema([]))
     finally:
         sealed.close()
 
 
-def _compare_some(wanted: Sequence[Entry], found: Sequence[Entry]) -> None:
+def compare(wanted: Sequence[Entry], found: Sequence[Entry]) -> None:
+    """Compare what was read back with what it was made of, to the bit.
+
+    Raises:
+        Unfit: With the schema of frames that came back changed.
+    """
     if [_outline(entry) for entry in wanted] != [_outline(entry) for entry in found]:
         raise Unfit(pa.schema([]))
     alike: dict[bytes, tuple[list[pa.RecordBatch], list[pa.RecordBatch]]] = {}

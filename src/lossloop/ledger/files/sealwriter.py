@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lossloop.core.clock import Micros
 from lossloop.core.errors import StateError
+from lossloop.ledger.expired import EXPIRED_KINDS
 from lossloop.ledger.facts import OF_A_MODEL, model_in
 from lossloop.ledger.files import durable, frameindex, frametable, manifests, sidecar
 from lossloop.ledger.files.frameindex import DAMAGED, NOWHERE
@@ -37,7 +38,7 @@ def key_of(schema: pa.Schema) -> bytes:
 
 
 class SealWriter:
-    """Collects the frames of a segment in tables, one for each kind, model and schema.
+    """Writes the frames of a segment: its tables, its index and the hashes of its ids.
 
     Args:
         log: The directory of segments.
@@ -48,11 +49,11 @@ class SealWriter:
     def __init__(self, log: Path, segment: str, unfit: set[bytes]) -> None:
         self._root = manifests.sealed_directory(log)
         self._segment = segment
-        self._unfit = unfit
-        self._tables: dict[tuple[Kind, str, bytes], _Table] = {}
+        self._tables = Tables(self._root, segment, unfit)
         self._index: list[tuple[int, int, int, int, int]] = []
         self._ids = sidecar.Collector()
         self._rows = 0
+        self._expired = False
         self.end = 0
         """Where the last frame ends."""
 
@@ -62,12 +63,12 @@ class SealWriter:
         Raises:
             Unfit: Parquet cannot hold it.
         """
-        table = self._table(frame)
-        table.add(end, frame)
+        number = self._tables.add(end, frame)
         self._ids.add(frame, self._rows)
         rows = frame.batch.num_rows
-        self._index.append((end, int(frame.kind), frame.time, table.number, rows))
+        self._index.append((end, int(frame.kind), frame.time, number, rows))
         self._rows += rows
+        self._expired |= frame.kind in EXPIRED_KINDS.values()
         self.end = end
 
     def damage(self, end: int) -> None:
@@ -84,18 +85,58 @@ class SealWriter:
         index = frameindex.made(self._index)
         latest = index.latest()
         return Manifest(
-            format=manifests.FORMAT,
+            format=manifests.FORMAT if self._expired else manifests.PLAIN,
             segment=self._segment,
             end=self.end,
             frames=len(index),
             first=int(latest[0]),
             last=int(latest[-1]),
-            tables=tuple(table.finish(self._root) for table in self._tables.values()),
+            tables=self._tables.finish(),
             index=write_index(self._root, self._segment, 0, index),
             ids=write_ids(self._root, self._segment, 0, self._ids.flush()),
             damage=damage,
             damaged=damaged,
         )
+
+
+class Tables:
+    """Collects frames in tables, one for each kind, model and schema.
+
+    Args:
+        root: The directory `sealed`.
+        segment: Whose frames.
+        unfit: Schemas whose frames are kept as they were.
+        generation: Of the manifest that will name the files.
+        others: How many tables the segment has beside these; files are numbered behind them.
+    """
+
+    def __init__(
+        self, root: Path, segment: str, unfit: set[bytes], *, generation: int = 0, others: int = 0
+    ) -> None:
+        self._root = root
+        self._segment = segment
+        self._unfit = unfit
+        self._generation = generation
+        self._others = others
+        self._tables: dict[tuple[Kind, str, bytes], _Table] = {}
+
+    def add(self, end: int, frame: Frame) -> int:
+        """Add a frame; return the number of its table, from 0.
+
+        Raises:
+            Unfit: Parquet cannot hold it.
+        """
+        table = self._table(frame)
+        table.add(end, frame)
+        return table.number
+
+    def finish(self) -> tuple[Table, ...]:
+        """Make all files durable under their names.
+
+        Raises:
+            Unfit: Parquet cannot hold the frames that came last.
+        """
+        return tuple(table.finish(self._root) for table in self._tables.values())
 
     def _table(self, frame: Frame) -> _Table:
         schema, model = frame.batch.schema, model_in(frame)
@@ -106,7 +147,10 @@ class SealWriter:
         place = (frame.kind, model, b"" if whole else key)
         if place not in self._tables:
             alike = [table for table in self._tables.values() if table.alike(frame.kind, model, whole)]
-            path = table_path(self._segment, frame.kind, model, len(alike), whole=whole)
+            path = table_path(
+                self._segment, frame.kind, model, self._others + len(alike), whole=whole,
+                generation=self._generation,
+            )  # fmt: skip
             full = self._root / (path + durable.DRAFT)
             durable.make(full.parent)
             number = len(self._tables)

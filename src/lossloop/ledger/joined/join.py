@@ -20,6 +20,7 @@ from lossloop.core.calendar import Calendar
 from lossloop.core.clock import Micros
 from lossloop.ledger.facts import micros
 from lossloop.ledger.joined.columns import NEVER, Array, Floats, Int64, numbers, widened
+from lossloop.ledger.joined.identity import contents_of, keys_of, units_of
 from lossloop.ledger.joined.keys import Keys, UInt64
 from lossloop.ledger.joined.table import ROLES, Table, history_of
 from lossloop.ledger.joined.waiting import BEGAN, CORRECTED, REPEATED, Waiting
@@ -115,9 +116,15 @@ class Join:
 
         Call it inside a transaction, after a flush.
         """
-        if not ids:
+        return self.erase_keys(*self._keys.of(pa.array(ids, pa.string()))) if ids else 0
+
+    def erase_keys(self, high: UInt64, low: UInt64) -> int:
+        """Forget predictions by the keys of their ids, and what waits for them; return how many there were.
+
+        Call it inside a transaction, after a flush.
+        """
+        if not len(low):
             return 0
-        high, low = self._keys.of(pa.array(ids, pa.string()))
         self._waiting.take(high, low)
         erased = 0
         for table in (self.table, self.history):
@@ -174,7 +181,7 @@ class Join:
         """A batch as columns of a table; what another system did not say has its default."""
         there = set(batch.schema.names)
         count = batch.num_rows
-        high, low = self._keys.of(batch.column("id"))
+        high, low = keys_of(batch, self._keys)
         rows: dict[str, Array] = {
             "key_high": high,
             "key_low": low,
@@ -182,7 +189,7 @@ class Join:
             "time": micros(batch.column("time")),
             "y_pred": numbers(batch.column("y_pred")),
             "role": _roles(batch.column("role")) if "role" in there else np.zeros(count, np.int8),
-            "unit": self._keys.units(batch.column("unit")) if "unit" in there else np.zeros(count, np.int64),
+            "unit": units_of(batch, self._keys),
         }
         if "propensity" in there:
             rows["propensity"] = numbers(batch.column("propensity"))
@@ -225,7 +232,7 @@ class Join:
             age: The judging age: a correction that comes later is shown, and never judged.
         """
         taken, y_true = Taken(), numbers(batch.column("y_true"))
-        high, low = self._keys.of(batch.column("id"))
+        high, low = keys_of(batch, self._keys)
         said = np.ones(batch.num_rows, dtype=bool)
         for turn in _turns(low):
             here = turn
@@ -346,10 +353,11 @@ def _contents(batch: pa.RecordBatch, rows: Mapping[str, Array]) -> Int64:
         bits = (np.where(np.isnan(y_pred), 0, bits) * _weights(y_pred.shape[1])).sum(axis=1, dtype=np.uint64)
     said ^= bits * np.uint64(0xC2B2AE3D27D4EB4F)
     found = said.view(np.int64)
-    if "content" in batch.schema.names and batch.column("content").null_count < batch.num_rows:
-        for place, content in enumerate(batch.column("content").to_pylist()):
-            if content is not None:
-                found[place] = int.from_bytes(content[:8].ljust(8, b"\0"), "little", signed=True)
+    sent = contents_of(batch)
+    if sent is None:
+        return found
+    there = sent.is_valid().to_numpy(zero_copy_only=False)
+    found[there] = sent.drop_null().to_numpy()
     return found
 
 

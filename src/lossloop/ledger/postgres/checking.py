@@ -30,7 +30,7 @@ def size(database: Database) -> int:
 
 
 def verify(database: Database, *, tell: Tell = lambda done: None) -> Report:
-    """Check every frame of a ledger, and that none is missing but those that a fact says have expired.
+    """Check every frame of a ledger, and that none is missing but those that a fact says were deleted.
 
     Args:
         database: Where it lies; it may be in use.
@@ -131,7 +131,7 @@ def _damaged(stored: Stored) -> Finding:
 
 
 def _expired(session: Session) -> Mapping[str, list[tuple[int, int]]]:
-    """By segment, the frames that facts say have expired, as sorted stretches."""
+    """By segment, the frames that an older release deleted when they expired, as sorted stretches."""
     found: dict[str, list[tuple[int, int]]] = {}
     for row in session.rows("commands"):
         frame = Stored(*row).frame()

@@ -13,15 +13,18 @@ import numpy as np
 import pyarrow as pa
 
 from lossloop.core.clock import Clock
-from lossloop.ledger.facts import model_in
+from lossloop.ledger.belonging import Belonging, Named, identified
+from lossloop.ledger.expired import EXPIRED_KINDS
+from lossloop.ledger.facts import PREDICTIONS, model_in
 from lossloop.ledger.findings import Tell
-from lossloop.ledger.frames import Damage, Frame, Kind
-from lossloop.ledger.postgres.removing import Change, Remover, column_of
+from lossloop.ledger.frames import Damage, Frame
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.postgres.removing import Change, Remover
 from lossloop.ledger.postgres.scanning import Key, Stored, batches, fetched, pages
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.turns import maintained
 from lossloop.ledger.postgres.whole import Whole
-from lossloop.ledger.removals import ERASED, Erased, Held, Mask, Summarise, is_one_of
+from lossloop.ledger.removals import ERASED, Erased, Held, Mask, Summarise
 
 _Going = Callable[[Frame], Mask]
 """Which rows of a frame are the unit's."""
@@ -31,7 +34,7 @@ _Going = Callable[[Frame], Mask]
 class Found:
     """What a ledger holds of a unit, and in which frames."""
 
-    unit: str
+    whose: Belonging
     held: Erased = field(default_factory=dict)
     named: list[Key] = field(default_factory=list)
     """Frames with rows that have an id of the unit, and not the unit."""
@@ -46,6 +49,7 @@ def survey(
     unit: str,
     models: Collection[str] | None = None,
     *,
+    keys: Keys,
     tell: Tell = lambda done: None,
 ) -> Found:
     """What was folded of a unit.
@@ -54,16 +58,18 @@ def survey(
         session: Where the ledger lies.
         unit: Whose rows.
         models: Of these models, or of all.
+        keys: Those of the ledger: rows that have expired are known by them.
         tell: Told of progress, in bytes.
     """
-    found = Found(unit=unit)
+    found = Found(whose=Belonging(unit, keys))
     ends = {segment: end for segment, _, end in session.rows("segments")}
     for page in pages(session, ends, folded=True):
         for stored in page:
             _take_ids(stored, models, found)
         tell(sum(len(stored.payload) for stored in page))
+    named = {model: found.whose.named(held) for model, held in found.held.items()}
     for page in pages(session, ends, models=found.held, folded=True) if found.held else ():
-        _take(page, found)
+        _take(page, named, found)
     return found
 
 
@@ -84,12 +90,12 @@ def erase(
         remover = Remover(whole.session, clock, summarise, tokens=whole.tokens())
         for keys in batches(found.damaged):
             remover.forget_damage(fetched(whole.session, keys))
-        ids = {model: pa.array(sorted(held.ids), pa.string()) for model, held in found.held.items()}
+        named = {model: found.whose.named(held) for model, held in found.held.items()}
         for keys in batches(found.named):
-            changes = _changes(whole.session, keys, lambda frame: _named(frame, found.unit, ids))
+            changes = _changes(whole.session, keys, lambda frame: _named(frame, found.whose, named))
             remover.remove(changes, why=ERASED)
         for keys in batches(found.mine):
-            changes = _changes(whole.session, keys, lambda frame: _mine(frame, found.unit))
+            changes = _changes(whole.session, keys, lambda frame: _mine(frame, found.whose))
             remover.remove(changes, why=ERASED)
     return found.held
 
@@ -103,16 +109,16 @@ def _changes(session: Session, keys: Sequence[Key], going: _Going) -> list[Chang
     return changes
 
 
-def _mine(frame: Frame, unit: str) -> Mask:
+def _mine(frame: Frame, whose: Belonging) -> Mask:
     """Which rows are predictions of the unit."""
-    if frame.kind is not Kind.PREDICTION:
+    if frame.kind not in PREDICTIONS:
         return np.zeros(frame.batch.num_rows, np.bool_)
-    return is_one_of(column_of(frame.batch, "unit"), pa.array([unit]))
+    return whose.mine(frame.batch)
 
 
-def _named(frame: Frame, unit: str, ids: Mapping[str, pa.Array]) -> Mask:
+def _named(frame: Frame, whose: Belonging, named: Mapping[str, Named]) -> Mask:
     """Which rows have an id of the unit, and not the unit."""
-    return is_one_of(column_of(frame.batch, "id"), ids[model_in(frame)]) & ~_mine(frame, unit)
+    return named[model_in(frame)].those(frame.batch) & ~_mine(frame, whose)
 
 
 def _take_ids(stored: Stored, models: Collection[str] | None, found: Found) -> None:
@@ -122,31 +128,34 @@ def _take_ids(stored: Stored, models: Collection[str] | None, found: Found) -> N
         if stored.payload:
             found.damaged.append(stored.key)
     elif models is None or model_in(frame) in models:
-        going = _mine(frame, found.unit)
+        going = _mine(frame, found.whose)
         if going.any():
-            ids = column_of(frame.batch, "id").filter(pa.array(going)).cast(pa.string())
-            found.held.setdefault(model_in(frame), Held()).ids.update(ids.drop_null().to_pylist())
+            found.whose.note(frame.batch, going, found.held.setdefault(model_in(frame), Held()))
 
 
-def _take(page: Sequence[Stored], found: Found) -> None:
-    """Note which frames have rows that go; those of a model are looked at together."""
-    frames: dict[str, list[tuple[Stored, Frame]]] = {}
+def _take(page: Sequence[Stored], named: Mapping[str, Named], found: Found) -> None:
+    """Note which frames have rows that go; those of a model that are alike are looked at together."""
+    frames: dict[tuple[str, bool], list[tuple[Stored, Frame]]] = {}
     for stored in page:
         frame = stored.frame()
-        if isinstance(frame, Frame) and model_in(frame) in found.held:
-            frames.setdefault(model_in(frame), []).append((stored, frame))
-    for model, some in frames.items():
-        ids = [column_of(frame.batch, "id").cast(pa.string()) for _, frame in some]
-        known = is_one_of(pa.concat_arrays(ids), pa.array(sorted(found.held[model].ids), pa.string()))
-        ends = np.cumsum([len(each) for each in ids])
-        for (stored, frame), named in zip(some, np.split(known, ends[:-1]), strict=True):
-            _count(stored, frame, named, found)
+        if isinstance(frame, Frame) and model_in(frame) in named:
+            expired = frame.kind in EXPIRED_KINDS.values()
+            frames.setdefault((model_in(frame), expired), []).append((stored, frame))
+    for (model, _), some in frames.items():
+        rows = pa.concat_batches([identified(frame.batch) for _, frame in some])
+        ends = np.cumsum([frame.batch.num_rows for _, frame in some])
+        those = np.split(named[model].those(rows), ends[:-1])
+        for (stored, frame), mask in zip(some, those, strict=True):
+            _count(stored, frame, mask, named[model], found)
 
 
-def _count(stored: Stored, frame: Frame, named: Mask, found: Found) -> None:
-    mine, held = _mine(frame, found.unit), found.held[model_in(frame)]
+def _count(stored: Stored, frame: Frame, named: Mask, whose: Named, found: Found) -> None:
+    mine, held = _mine(frame, found.whose), found.held[model_in(frame)]
+    if len(whose.nameless) and frame.kind not in EXPIRED_KINDS.values():
+        # An id that nobody knew is known now.
+        found.whose.note(frame.batch, named, held)
     going = int(np.count_nonzero(named | mine))
-    if frame.kind is Kind.PREDICTION:
+    if frame.kind in PREDICTIONS:
         held.predictions += going
     else:
         held.outcomes += going

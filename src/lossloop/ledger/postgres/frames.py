@@ -11,11 +11,15 @@ import msgspec
 import pyarrow as pa
 
 from lossloop.core.errors import NewerFormat, TooLarge
+from lossloop.ledger.expired import EXPIRED_KINDS
+from lossloop.ledger.facts import OF_A_MODEL
 from lossloop.ledger.frames import MAX_PAYLOAD, Damage, Frame, Kind
 
 EVERY = -1
 """In place of a partition: a frame that every partition folds, such as the command `freeze`."""
 _HEAD = struct.Struct("<BqI")
+_SIZE = struct.Struct("<I")
+"""Before the payload of rows that have expired, which is compressed: nobody waits for it."""
 _KINDS = frozenset(Kind)
 _LINE = re.compile(r"""^["']?model["']?\s*:\s*["']?([^"'\s#]+)""", re.MULTILINE)
 _INLINE = re.compile(r"""[{,]\s*["']?model["']?\s*:\s*["']?([^"'\s#,}]+)""")
@@ -28,7 +32,7 @@ def partition_of(model: str, partitions: int) -> int:
 
 def model_in(frame: Frame) -> str | None:
     """The one model that a frame is about; None where it is about none or several."""
-    if frame.kind in (Kind.PREDICTION, Kind.OUTCOME):
+    if frame.kind in OF_A_MODEL:
         return (frame.batch.schema.metadata or {}).get(b"model", b"").decode() or None
     if frame.kind is not Kind.COMMAND:
         return None
@@ -72,6 +76,8 @@ def row_of(frame: Frame) -> dict[str, Any]:
         TooLarge: Its payload is over MAX_PAYLOAD.
     """
     payload = ipc_of(frame.batch)
+    if frame.kind in EXPIRED_KINDS.values():
+        payload = _SIZE.pack(len(payload)) + pa.compress(payload, codec="zstd", asbytes=True)
     if len(payload) > MAX_PAYLOAD:
         raise TooLarge(
             f"{len(payload)} bytes in one batch; at most {MAX_PAYLOAD} are taken: send it in parts"
@@ -93,6 +99,9 @@ def frame_of(number: int, kind: int, time: int, rows: int, crc: int, payload: by
         return Damage(start=number - 1, end=number)
     if kind not in _KINDS:
         raise NewerFormat(f"the log holds a frame of kind {kind}; install a newer lossloop")
+    if kind in EXPIRED_KINDS.values():
+        (size,) = _SIZE.unpack_from(payload)
+        payload = pa.decompress(payload[_SIZE.size :], size, codec="zstd", asbytes=True)
     return Frame(kind=Kind(kind), time=time, batch=batch_of(payload))
 
 

@@ -1,6 +1,6 @@
-"""Retention of a ledger in PostgreSQL: frames of a model that are too old or too much go as a whole.
+"""Retention of a ledger in PostgreSQL: frames of a model that are too old or too much expire as a whole.
 
-Only frames that their partition has folded go: what they add to the figures is known then, and is kept.
+Only frames that their partition has folded do.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from lossloop.core.clock import Clock, Micros
+from lossloop.ledger.expired import expired_all
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.log import READ_AT_ONCE
 from lossloop.ledger.postgres.removing import Change, Remover
 from lossloop.ledger.postgres.scanning import Key, fetched
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.turns import maintained
-from lossloop.ledger.removals import EXPIRED, Pruned, Summarise, check_limits
+from lossloop.ledger.removals import EXPIRED, Pruned, check_limits
 from lossloop.ledger.retaining import Holding, oldest_first, plan
 
 A_FRAME = 16 * 1024
@@ -45,8 +47,6 @@ class Head(NamedTuple):
     time: Micros
     rows: int
     size: int
-    last: bool
-    """Whether it is the last one of its segment."""
 
     @property
     def key(self) -> Key:
@@ -58,15 +58,24 @@ def prune(
     database: Database,
     model: str,
     *,
+    keys: Keys,
     cutoff: Micros | None = None,
     larger_than: int | None = None,
     dry_run: bool = False,
     clock: Clock | None = None,
-    summarise: Summarise | None = None,
 ) -> Pruned:
-    """Remove frames of a model that are too old or too much; a fact for each step says what went.
+    """Let frames of a model expire that are too old or too much; a fact for each step says what went.
 
-    Numbers of what stays do not change, and the ledger may be in use.
+    Frames keep their numbers, the ledger may be in use, and it is folded as it was.
+
+    Args:
+        database: Where the ledger lies.
+        model: Whose frames.
+        keys: Those of the ledger: what is sent of these rows later is known by them.
+        cutoff: Frames received before this go.
+        larger_than: Where frames that have not expired have more bytes than this, the oldest go.
+        dry_run: Only say what would go.
+        clock: Tells when.
 
     Raises:
         InputError: Neither an age nor a size.
@@ -81,9 +90,9 @@ def prune(
             heads = [head for stretch, before in cuts for head in _going(session, model, stretch, before)]
             return _would_go(model, heads)
         with maintained(database):
-            remover = Remover(session, clock, summarise)
+            remover = Remover(session, clock)
             for stretch, before in _cuts(session, model, cutoff, larger_than):
-                _remove(session, remover, _going(session, model, stretch, before))
+                _remove(session, remover, _going(session, model, stretch, before), keys)
         return _went(model, remover)
     finally:
         session.close()
@@ -118,12 +127,16 @@ def _going(session: Session, model: str, stretch: Stretch, before: Micros | None
     return [Head(*row) for row in session.rows("going", model=model, **values)]
 
 
-def _remove(session: Session, remover: Remover, heads: Sequence[Head]) -> None:
-    last = {head.number for head in heads if head.last}
+def _remove(session: Session, remover: Remover, heads: Sequence[Head], keys: Keys) -> None:
+    there = [
+        (stored, frame)
+        for stored in fetched(session, [head.key for head in heads])
+        if isinstance(frame := stored.frame(), Frame)  # damage stays, so that it is told
+    ]
+    left = expired_all([frame for _, frame in there], keys)
     changes = [
-        Change(stored=each, frame=frame, stays=np.zeros(each.rows, np.bool_), drop=each.number not in last)
-        for each in fetched(session, [head.key for head in heads])
-        if isinstance(frame := each.frame(), Frame)  # damage stays, so that it is told
+        Change(stored=stored, frame=frame, stays=np.zeros(stored.rows, np.bool_), left=kept)
+        for (stored, frame), kept in zip(there, left, strict=True)
     ]
     if changes:
         remover.remove(changes, why=EXPIRED)
@@ -150,7 +163,7 @@ def _went(model: str, remover: Remover) -> Pruned:
         predictions=sum(gone.predictions for gone in some),
         outcomes=sum(gone.outcomes for gone in some),
         segments=len({gone.segment for gone in some}),
-        bytes=remover.freed,
+        bytes=max(remover.freed, 0),
         first=min((gone.first for gone in some), default=None),
         last=max((gone.last for gone in some), default=None),
     )

@@ -104,7 +104,7 @@ SELECT segment, number, kind, "time", "rows", crc, model, payload FROM (
     FROM (
         SELECT * FROM frames
         WHERE (segment, number) > (%(segment)b::text COLLATE "C", %(number)b::bigint)
-          AND (%(models)b::text[] IS NULL OR (kind IN (1, 2) AND model = ANY(%(models)b::text[])))
+          AND (%(models)b::text[] IS NULL OR (kind IN (1, 2, 6, 7) AND model = ANY(%(models)b::text[])))
           AND (NOT %(folded)b::boolean OR number <= (
               SELECT reached FROM segments JOIN offsets USING (segment, partition)
               WHERE segments.segment = frames.segment))
@@ -126,7 +126,7 @@ SELECT segment, number, kind, "time", "rows", crc, model, payload FROM frames WH
 SELECT number FROM frames WHERE segment = %(segment)b::text AND number = %(number)b::bigint;
 
 -- name: models
-SELECT DISTINCT model FROM frames WHERE kind IN (1, 2) AND model IS NOT NULL;
+SELECT DISTINCT model FROM frames WHERE kind IN (1, 2, 6, 7) AND model IS NOT NULL;
 
 -- name: beyond
 -- Segments that were folded further than they go, or that are not there at all.
@@ -142,8 +142,7 @@ WHERE segments.segment IS NULL OR number > segments.frames
 GROUP BY frames.segment ORDER BY 1;
 
 -- name: stretches
--- What a model has, as far as it was folded, in stretches of about so many bytes. What was emptied counts too,
--- unless it is the end of its segment.
+-- What a model has, as far as it was folded, in stretches of about so many bytes; what was emptied counts too.
 SELECT segment, min(number), max(number), sum("rows")::bigint, sum(size)::bigint, min("time"), max("time")
 FROM (
     SELECT frames.segment, number, "rows", octet_length(payload) AS size, "time",
@@ -153,16 +152,15 @@ FROM (
     JOIN segments ON segments.segment = frames.segment
     JOIN offsets ON offsets.segment = segments.segment AND offsets.partition = segments.partition
     WHERE model = %(model)b::text AND kind IN (1, 2) AND number <= reached
-      AND ("rows" > 0 OR number < segments.frames)
 ) AS mine
 GROUP BY segment, stretch;
 
 -- name: going
--- Frames of a model in a stretch that came before a moment, or all of them; and whether each ends its segment.
-SELECT frames.segment, number, kind, "time", "rows", octet_length(payload), number = segments.frames
-FROM frames JOIN segments ON segments.segment = frames.segment
-WHERE frames.segment = %(segment)b::text AND number BETWEEN %(low)b::bigint AND %(high)b::bigint
-  AND model = %(model)b::text AND kind IN (1, 2) AND ("rows" > 0 OR number < segments.frames)
+-- Frames of a model in a stretch that came before a moment, or all of them.
+SELECT segment, number, kind, "time", "rows", octet_length(payload)
+FROM frames
+WHERE segment = %(segment)b::text AND number BETWEEN %(low)b::bigint AND %(high)b::bigint
+  AND model = %(model)b::text AND kind IN (1, 2)
   AND (%(before)b::bigint IS NULL OR "time" < %(before)b::bigint)
 ORDER BY number;
 
@@ -170,7 +168,7 @@ ORDER BY number;
 SELECT has_table_privilege('frames', 'DELETE') AND has_table_privilege('frames', 'UPDATE');
 
 -- name: remove
--- Frames are thinned or go, and the facts that say so are appended: nothing of it where a frame is not as it was
+-- Frames are thinned, and the facts that say so are appended: nothing of it where a frame is not as it was
 -- read, or where a partition that is held was taken over. In one statement: the server has all of it before it
 -- begins, so a process that is paused or cut off holds no lock.
 WITH were AS MATERIALIZED (
@@ -190,15 +188,12 @@ WITH were AS MATERIALIZED (
     WHERE (SELECT count(*) FROM found) = (SELECT count(*) FROM were)
       AND (SELECT count(*) FROM fence) = cardinality(%(held)b::integer[])
 ), thinned AS (
-    UPDATE frames SET "rows" = thin.rows, crc = thin.crc, payload = thin.payload
+    UPDATE frames SET kind = thin.kind, "rows" = thin.rows, crc = thin.crc, payload = thin.payload
     FROM whole, unnest(
-        %(thin_segment)b::text[], %(thin_number)b::bigint[], %(thin_rows)b::integer[], %(thin_crc)b::bigint[],
-        %(thin_payload)b::bytea[]) AS thin (segment, number, rows, crc, payload)
+        %(thin_segment)b::text[], %(thin_number)b::bigint[], %(thin_kind)b::smallint[],
+        %(thin_rows)b::integer[], %(thin_crc)b::bigint[], %(thin_payload)b::bytea[]
+    ) AS thin (segment, number, kind, rows, crc, payload)
     WHERE frames.segment = thin.segment AND frames.number = thin.number
-), dropped AS (
-    DELETE FROM frames
-    USING whole, unnest(%(drop_segment)b::text[], %(drop_number)b::bigint[]) AS gone (segment, number)
-    WHERE frames.segment = gone.segment AND frames.number = gone.number
 ), appended AS (
     INSERT INTO frames (segment, number, kind, "time", "rows", crc, model, payload)
     SELECT new.* FROM whole, unnest(

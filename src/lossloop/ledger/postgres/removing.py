@@ -1,8 +1,8 @@
-"""Removing rows from a ledger in PostgreSQL: frames are thinned or go, and a fact says how many rows went.
+"""Removing rows from a ledger in PostgreSQL: frames are thinned, and a fact says how many rows went.
 
 All of one step happens in one transaction, or nothing of it: a process that is killed leaves neither rows
-that went unsaid nor a fact about rows that are there. What stays keeps its number. The last frame of a
-segment is never deleted, only emptied, so that a segment ends where readers were told that it does.
+that went unsaid nor a fact about rows that are there. Every frame keeps its number, also where no row is
+left.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import pyarrow as pa
 from lossloop.core.clock import Clock, Micros, SystemClock
 from lossloop.core.errors import InUse
 from lossloop.core.ids import new_id
-from lossloop.ledger.facts import command
+from lossloop.ledger.facts import PREDICTIONS, command
 from lossloop.ledger.floor import Floor
-from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.frames import Frame
 from lossloop.ledger.postgres.frames import row_of
 from lossloop.ledger.postgres.log import Segments, values_of
 from lossloop.ledger.postgres.scanning import Stored
@@ -36,8 +36,8 @@ class Change:
     frame: Frame
     stays: Mask
     """Which of its rows. Shape (rows,)."""
-    drop: bool = False
-    """Whether it goes as a whole: its number is missing then."""
+    left: Frame | None = None
+    """What is kept of the rows that do not stay, where they have expired: then none does."""
 
 
 class Remover:
@@ -70,46 +70,49 @@ class Remover:
         """Bytes of payloads before, less after."""
 
     def remove(self, changes: Sequence[Change], *, why: str) -> None:
-        """Thin or drop frames of predictions and outcomes, and append the facts that say so.
+        """Thin frames of predictions and outcomes, and append the facts that say so.
 
         Raises:
             InUse: A frame is not what it was any more, or a partition was lost; nothing happened.
         """
         gone = [self._told(model, segment, some) for (model, segment), some in _by_place(changes)]
-        thinned = [_thinned(change) for change in changes if not change.drop]
-        dropped = [change.stored for change in changes if change.drop]
+        thinned = [_thinned(change) for change in changes]
         now = self._clock.now()
         facts = [
             command(f"{why}/{each.segment}/{new_id()}", why, msgspec.to_builtins(each), now=now)
             for each in gone
         ]
-        self._carry_out([change.stored for change in changes], thinned, dropped, facts)
+        self._carry_out([change.stored for change in changes], thinned, facts)
         self.gone += gone
         self.freed += sum(len(change.stored.payload) for change in changes)
         self.freed -= sum(len(each.payload) for each in thinned)
 
     def forget_damage(self, frames: Sequence[Stored]) -> None:
         """Drop the bytes of frames whose checksum does not hold; that they were there and damaged stays."""
-        self._carry_out(frames, [each._replace(payload=b"") for each in frames], [], [])
+        self._carry_out(frames, [each._replace(payload=b"") for each in frames], [])
 
     def _told(self, model: str, segment: str, changes: Sequence[Change]) -> Gone:
         """The fact about rows of a model that go from a segment."""
-        counts, versions, ids = {Kind.PREDICTION: 0, Kind.OUTCOME: 0}, dict[str, int](), []
+        predictions, outcomes, versions, ids = 0, 0, dict[str, int](), []
         times: list[Micros] = []
         for change in changes:
             going = int(np.count_nonzero(~change.stays))
-            counts[change.frame.kind] += going
+            if change.frame.kind in PREDICTIONS:
+                predictions += going
+            else:
+                outcomes += going
             times += [change.frame.time] if going else []
-            if going and change.frame.kind is Kind.PREDICTION:
+            if going and change.frame.kind in PREDICTIONS:
                 rows = pa.array(~change.stays)
                 count_versions(versions, column_of(change.frame.batch, "version").filter(rows))
-                ids.append(column_of(change.frame.batch, "id").filter(rows).cast(pa.string()))
-        frames = stretches(change.stored.number for change in changes)
+                ids.append(change.frame.batch.filter(rows))
+        left = any(change.left is not None for change in changes)
+        frames = () if left else stretches(change.stored.number for change in changes)
         return Gone(
-            model=model, segment=segment, frames=frames, predictions=counts[Kind.PREDICTION],
-            outcomes=counts[Kind.OUTCOME], versions=dict(sorted(versions.items())),
+            model=model, segment=segment, frames=frames, predictions=predictions, outcomes=outcomes,
+            versions=dict(sorted(versions.items())),
             first=min(times, default=0), last=max(times, default=0),
-            summary=self._summarise(model, segment, frames, pa.concat_arrays(ids))
+            summary=self._summarise(model, segment, frames, ids)
             if self._summarise is not None and ids else {},
         )  # fmt: skip
 
@@ -117,7 +120,6 @@ class Remover:
         self,
         frames: Sequence[Stored],
         thinned: Sequence[Stored],
-        dropped: Sequence[Stored],
         facts: Sequence[Frame],
     ) -> None:
         rows = self._segments.placed(self._floor.lifted(facts), self._session.partitions)
@@ -126,7 +128,6 @@ class Remover:
                 "remove",
                 **{f"were_{name}": [getattr(each, name) for each in frames] for name in _WERE},
                 **{f"thin_{name}": [getattr(each, name) for each in thinned] for name in _THIN},
-                **{f"drop_{name}": [getattr(each, name) for each in dropped] for name in _DROP},
                 held=list(self._tokens),
                 tokens=list(self._tokens.values()),
                 **values_of(rows),
@@ -154,8 +155,7 @@ class Remover:
 
 
 _WERE = ("segment", "number", "crc")
-_THIN = ("segment", "number", "rows", "crc", "payload")
-_DROP = ("segment", "number")
+_THIN = ("segment", "number", "kind", "rows", "crc", "payload")
 
 
 def _by_place(changes: Sequence[Change]) -> list[tuple[tuple[str, str], list[Change]]]:
@@ -167,11 +167,13 @@ def _by_place(changes: Sequence[Change]) -> list[tuple[tuple[str, str], list[Cha
 
 
 def _thinned(change: Change) -> Stored:
-    """The frame with the rows that stay."""
-    frame = change.frame
-    batch = filtered(frame.batch, pa.array(change.stays))
-    row = row_of(Frame(kind=frame.kind, time=frame.time, batch=batch))
-    return change.stored._replace(rows=row["rows"], crc=row["crc"], payload=row["payload"])
+    """The frame with the rows that stay, or with what is kept of them."""
+    frame = change.left
+    if frame is None:
+        batch = filtered(change.frame.batch, pa.array(change.stays))
+        frame = Frame(kind=change.frame.kind, time=change.frame.time, batch=batch)
+    row = row_of(frame)
+    return change.stored._replace(kind=row["kind"], rows=row["rows"], crc=row["crc"], payload=row["payload"])
 
 
 def column_of(batch: pa.RecordBatch, name: str) -> pa.Array:
