@@ -15,6 +15,7 @@ from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, remember
 from lossloop.app.books import Books, Crowned
 from lossloop.app.reading import plain
+from lossloop.app.reigns import crown
 from lossloop.app.watches import needs_rows
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict
@@ -129,7 +130,7 @@ class Acting:
 
     def _crown(self, version: int, *, by_rollout: bool) -> None:
         crowned = Crowned(version=version, at=self.now, seq=self._last_seq, by_rollout=by_rollout)
-        self.books.documents.put("crowned", self.model, crowned)
+        crown(self.books.documents, self.model, crowned)
 
     def start_rollout(self, version: int, plan: Plan, *, reason: str, by: str) -> Rollout:
         """Put a version on its way into the traffic.
@@ -149,7 +150,7 @@ class Acting:
             raise Conflict(
                 f"the rollout of version {under_way.challenger} is under way; roll it back or wait"
             )
-        number = self.books.rollouts(self.model) + 1
+        number = len(self.books.past_rollouts(self.model)) + 1
         rollout = begin(
             id=f"{number:06d}", model=self.model, champion=champion, challenger=version, plan=plan,
             at=self.now, first_seq=self._last_seq, salt=digest(self._salt, self.model, str(number))[:16],

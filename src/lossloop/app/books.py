@@ -143,9 +143,9 @@ class Books:
         """The present rollout, or the last one."""
         return self.documents.get("rollout", model, Rollout)
 
-    def rollouts(self, model: str) -> int:
-        """How many rollouts the model has had."""
-        return len(self.documents.all("rollout_past", Rollout, prefix=f"{model}/"))
+    def past_rollouts(self, model: str) -> list[Rollout]:
+        """Every rollout the model has had, oldest first, the present one included."""
+        return list(self.documents.all("rollout_past", Rollout, prefix=f"{model}/").values())
 
     def put_rollout(self, rollout: Rollout) -> None:
         self.documents.put("rollout", rollout.model, rollout)
@@ -194,7 +194,10 @@ class Books:
         key = f"{model}/{point.watch}/{part:020d}/{point.block}"
         before = None if point.block else self.documents.get("point", key, Point)
         if before is not None and (before.version != point.version or before.kind != point.kind):
-            key, before = f"{model}/{point.watch}/{point.at:020d}/{point.block}", None
+            key, before, same = f"{model}/{point.watch}/{point.at:020d}/{point.block}", None, 0
+            while self.documents.get("point", key, Point) is not None:  # of the same moment
+                same += 1
+                key = f"{model}/{point.watch}/{point.at:020d}/{point.block}#{same:06d}"
         self.documents.put("point", key, point.after(before))
 
     def now(self) -> Micros:

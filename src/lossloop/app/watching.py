@@ -8,12 +8,14 @@ import msgspec
 
 from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
-from lossloop.app.books import Crowned, Point, WatchState
+from lossloop.app.books import WatchState
 from lossloop.app.judging import Lens
+from lossloop.app.stepping import again, begun, goes_on, is_over, step
 from lossloop.app.watches import OF_OUTCOMES, Found, judge_of
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict, VerdictKind
+from lossloop.judges.base import Judge
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import PREVIOUS, versions
 
@@ -53,25 +55,12 @@ def judge_found(
         fail(acting, name, error)
         return
     state = acting.books.watch(acting.model, name)
-    if state is None or not _goes_on(state, crowned):
-        judged = as_json(judge.start())
-        state = WatchState(version=crowned.version, since=crowned.at, judged=judged)
-    before = msgspec.json.decode(state.judged, type=type(judge.start()))
-    after, verdict = judge.update(before, found.evidence)
-    if found.labelled == 0:
-        verdict = _no_data(verdict, f"none of {rows} outcomes came in time")
-    point = Point(
-        at=acting.now, watch=name, version=crowned.version, kind=verdict.kind, evidence=verdict.evidence,
-        threshold=verdict.threshold, mean=found.mean, rows=rows, labelled=found.labelled or 0,
-        block="" if block is None else lens.policy.calendar.label(block), effect=verdict.effect,
-    )  # fmt: skip
+    if state is None or not goes_on(state, crowned):
+        state = begun(judge, crowned)
+    label = "" if block is None else lens.policy.calendar.label(block)
+    state, point = step(judge, state, found, watch=name, now=acting.now, rows=rows, block=label)
     acting.books.put_point(acting.model, point)
-    _answer(acting, lens, name, msgspec.structs.replace(state, judged=as_json(after), verdict=verdict))
-
-
-def as_json(state: Any) -> msgspec.Raw:
-    """A judge's state as it is kept."""
-    return msgspec.Raw(msgspec.json.encode(state))
+    _answer(acting, lens, name, judge, state)
 
 
 def fail(acting: Acting, name: str, error: InputError) -> None:
@@ -84,33 +73,16 @@ def fail(acting: Acting, name: str, error: InputError) -> None:
         acting.books.documents.put("watch_error", f"{acting.model}/{name}", verdict)
 
 
-def _goes_on(state: WatchState, crowned: Crowned) -> bool:
-    """Whether evidence adds to what was judged of this reign."""
-    return state.version == crowned.version and state.since == crowned.at
-
-
-def _no_data(verdict: Verdict, why: str) -> Verdict:
-    """The same evidence, but an honest answer: outcomes were due and none came, which is never a pass."""
-    if verdict.kind is VerdictKind.ALARM:
-        return verdict
-    return msgspec.structs.replace(verdict, kind=VerdictKind.NO_DATA, reason=f"{why}; {verdict.reason}")
-
-
-def _answer(acting: Acting, lens: Lens, name: str, state: WatchState) -> None:
-    if state.incident is not None and _is_over(acting, lens, state.incident):
-        champion = versions.find(acting.books.documents, acting.model, state.version)
-        judge = judge_of(lens, lens.policy.watches[name], champion)
-        state = msgspec.structs.replace(state, judged=as_json(judge.start()), incident=None, answered=())
+def _answer(
+    acting: Acting, lens: Lens, name: str, judge: Judge[Any, Any, Verdict], state: WatchState
+) -> None:
+    rollout = acting.books.rollout(acting.model)
+    waits = rollout is not None and rollout.running
+    if is_over(state, now=acting.now, cooldown=lens.policy.cooldown, waits=waits):
+        state = again(judge, state)
     elif state.verdict is not None and state.verdict.kind is VerdictKind.ALARM:
         state = _follow_alarm(acting, lens, name, state, state.verdict)
     acting.books.put_watch(acting.model, name, state)
-
-
-def _is_over(acting: Acting, lens: Lens, incident: int) -> bool:
-    """Whether an incident's actions had their time: then the watch begins anew and may alarm again."""
-    rollout = acting.books.rollout(acting.model)
-    waits = rollout is not None and rollout.running
-    return not waits and acting.now >= incident + lens.policy.cooldown
 
 
 def _follow_alarm(acting: Acting, lens: Lens, name: str, state: WatchState, verdict: Verdict) -> WatchState:

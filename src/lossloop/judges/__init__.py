@@ -27,6 +27,7 @@ from lossloop.judges.randomised import Assigned, Canary, CanaryState
 from lossloop.judges.reference import (
     Reference,
     design_effect,
+    needed_for,
     reference_of,
     reference_of_blocks,
     refuse_per_row,
@@ -85,6 +86,7 @@ __all__ = [
     "expected_loss",
     "fill_missing",
     "gap",
+    "needed_for",
     "parse",
     "probabilities",
     "profile_of",

@@ -111,6 +111,18 @@ def t_upper(values: Array, confidence: float = 0.95) -> float:
     return float(values.mean()) + t_quantile(confidence, len(values) - 1.0) * error
 
 
+def needed_for(reference: Reference, tolerance: float) -> int:
+    """How many rows (or blocks) a reference needs for its bound to be within `tolerance` of its estimate.
+
+    By the square-root law; as many as it has where it is so already. A bound that is wider hides a rise of
+    the tolerance behind the doubt about the reference itself.
+    """
+    width = reference.upper - reference.estimate
+    if width <= tolerance or not tolerance > 0.0:
+        return reference.count
+    return math.ceil(reference.count * (width / tolerance) ** 2)
+
+
 def design_effect(losses: npt.ArrayLike, block_ids: npt.ArrayLike) -> float:
     """How many times wider than independent rows would have it the block means vary.
 

@@ -29,11 +29,11 @@ def byte_bar(words: str, total: int, *, quiet: bool = False) -> Iterator[Callabl
 
 
 @contextmanager
-def count_bar(words: str, *, quiet: bool = False) -> Iterator[Callable[[int], None]]:
+def count_bar(words: str, *, quiet: bool = False, unit: str = "frames") -> Iterator[Callable[[int], None]]:
     """A count that grows, for work whose end is not known; the block is given what to call with more."""
     screen = Console(stderr=True, quiet=quiet)
     with Progress(
-        TextColumn("{task.description}"), TextColumn("{task.completed:,} frames"), TimeElapsedColumn(),
+        TextColumn("{task.description}"), TextColumn(f"{{task.completed:,}} {unit}"), TimeElapsedColumn(),
         console=screen, transient=True, disable=quiet or not screen.is_terminal,
     ) as progress:  # fmt: skip
         task = progress.add_task(words, total=None)

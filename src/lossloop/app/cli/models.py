@@ -26,7 +26,7 @@ def policy(file: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = Fals
     json
         Answer as JSON.
     """
-    result = operate.set_policy(home(state), _text(file), source=file.name)
+    result = operate.set_policy(home(state), text_of(file), source=file.name)
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
 
 
@@ -55,14 +55,15 @@ def register(
         Answer as JSON.
     """
     try:
-        read = msgspec.json.decode(_text(manifest), type=Manifest)
+        read = msgspec.json.decode(text_of(manifest), type=Manifest)
     except msgspec.DecodeError as error:
         raise InputError(f"{manifest}: {error}", field="manifest") from None
     result = operate.register(home(state), model, read, None if artifact is None else _bytes(artifact))
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """What a text file holds; InputError where it cannot be read."""
     try:
         return _bytes(path).decode()
     except UnicodeDecodeError:

@@ -28,6 +28,7 @@ _COMMANDS = {
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
     "import": ("lossloop.app.cli.importing:import_history", "Bring in predictions or outcomes of the past."),
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
+    "backtest": ("lossloop.app.cli.backtest:backtest", "Try policies on the past."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
     "ledger rebuild": ("lossloop.app.cli.ledger:rebuild", "Make all derived state anew from the facts."),

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from zoneinfo import ZoneInfo
 
 from lossloop.app.home import Home
+from lossloop.app.moments import moment
 from lossloop.app.recompute.features import PREFIX, SLICE, read_features, slices
 from lossloop.app.recompute.figures import Words
 from lossloop.app.recompute.history import History, Span, read_history
 from lossloop.app.recompute.tally import KEYS
 from lossloop.core.calendar import Calendar
-from lossloop.core.clock import Micros, format_time, parse_duration, parse_time
+from lossloop.core.clock import Micros, format_time
 from lossloop.core.errors import InputError
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import ROLES
@@ -22,8 +20,6 @@ from lossloop.ledger.store import Store
 
 TOLD_BY = KEYS[:3]
 """What predictions are told apart by without their features: version, role, block."""
-
-_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def read_past(
@@ -60,28 +56,10 @@ def read_past(
 
 def span_of(since: str | None, until: str | None, calendar: Calendar, now: Micros) -> Span:
     """The span as people write it: moments, days of the calendar, or how long before now."""
-    span = Span(since=_moment(since, calendar, now, "since"), until=_moment(until, calendar, now, "until"))
+    span = Span(since=moment(since, calendar, now, "since"), until=moment(until, calendar, now, "until"))
     if span.since is not None and span.until is not None and span.since >= span.until:
         raise InputError(f"since {since} is not before until {until}", field="since")
     return span
-
-
-def _moment(text: str | None, calendar: Calendar, now: Micros, field: str) -> Micros | None:
-    if text is None:
-        return None
-    try:
-        if text[-1:].islower():
-            return now - parse_duration(text)
-        if _DAY.fullmatch(text):
-            day = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(calendar.zone))
-            return parse_time(day.isoformat())
-        return parse_time(text)
-    except (InputError, ValueError) as error:
-        raise InputError(
-            f"{error}; write a moment such as 2013-03-18T17:45:00Z, a day such as 2013-03-18, "
-            "or how long ago, such as 30d",
-            field=field,
-        ) from None
 
 
 def between(span: Span) -> str:

@@ -79,7 +79,7 @@ class Part:
         self._begin()
 
     def _begin(self) -> None:
-        self._index = Index()
+        self._index, self._indexed = Index(), 0
         self._filter: Filter | None = None
         self._columns: dict[str, Array] = {
             name: np.empty(_LEAST, dtype)
@@ -105,7 +105,7 @@ class Part:
         if self._closed is None:
             assert self._filter is not None
             self._closed = Closed(filter=self._filter, last_at=self.last("at"), last_block=self.last("block"))
-            self._columns, self._index = {}, Index()
+            self._columns, self._index, self._indexed = {}, Index(), 0
 
     def _open(self) -> None:
         self.used = next(_USES)
@@ -129,9 +129,11 @@ class Part:
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The place of each key in the part, -1 where it has none; ask for what it may hold. Shape (n,)."""
         self._open()
-        return self._index.find(
-            self._columns["key_high"][: self.count], self._columns["key_low"][: self.count], high, low
-        )
+        keys = self._columns["key_high"][: self.count], self._columns["key_low"][: self.count]
+        if self._indexed < self.count:  # not before: who only looks at rows in order needs no index
+            self._index.add(*keys, self._indexed, self.count)
+            self._indexed = self.count
+        return self._index.find(*keys, high, low)
 
     def last(self, name: str) -> int:
         """The last row's value of `at` or `block`."""
@@ -163,8 +165,7 @@ class Part:
         self.count = count
         for name, values in rows.items():
             self._write(name, np.s_[before:count], values[start:end])
-        high, low = self._columns["key_high"][:count], self._columns["key_low"][:count]
-        self._index.add(high, low, before, count)
+        low = self._columns["key_low"][:count]
         if self._filter is None and count > min(_LARGE, PART_ROWS - 1):
             self._filter, before = Filter(PART_ROWS), 0
         if self._filter is not None:

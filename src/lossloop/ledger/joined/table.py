@@ -243,18 +243,18 @@ class Table:
 
     def matured(self, *, after: int, until: Micros, most: int) -> Rows:
         """Rows behind seq `after` that came by `until`, at most so many, in prediction order."""
-        return self.slice(after, min(self._place("at", until), after + most))
+        return self.slice(after, min(self.rows_up_to("at", until), after + most))
 
     def block(self, block: Block) -> Rows:
         """All rows of a block, in prediction order."""
-        return self.slice(self._place("block", block - 1), self._place("block", block))
+        return self.slice(self.rows_up_to("block", block - 1), self.rows_up_to("block", block))
 
     def first_block_after(self, block: Block) -> Block | None:
         """The first block behind another one that has rows; None where there is none yet."""
-        row = self._place("block", block)
+        row = self.rows_up_to("block", block)
         return None if row >= len(self) else int(self.columns(["block"], np.array([row]))[0][0])
 
-    def _place(self, name: str, value: int) -> int:
+    def rows_up_to(self, name: str, value: int) -> int:
         """How many rows have at most this value in a column that never decreases."""
         low, high = 0, len(self._parts)
         while low < high:

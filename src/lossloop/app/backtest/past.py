@@ -1,0 +1,133 @@
+"""The past as a policy would have looked at it: a champion's rows by block, and when they were judged."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+
+from lossloop.act.policy import Policy
+from lossloop.app.books import Books, Crowned, Point
+from lossloop.app.judging import CHAMPION, Lens
+from lossloop.app.reigns import Reign, reigns, rollout_times
+from lossloop.core.calendar import Block, Int64
+from lossloop.core.clock import Micros
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.table import Rows, Table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """What the ledger holds of a model, read once and never changed.
+
+    Args:
+        table: Its predictions.
+        since: From when rows are replayed, and `until` before when.
+        now: Where the loop's clock stands: what was not due by then is not judged.
+    """
+
+    model: str
+    books: Books
+    table: Table
+    since: Micros
+    until: Micros
+    now: Micros
+
+    @cached_property
+    def in_force(self) -> Policy:
+        return self.books.policy(self.model)
+
+    @cached_property
+    def reigns(self) -> list[Reign]:
+        return reigns(self.books, self.model, self.table)
+
+    @cached_property
+    def _rollouts(self) -> list[tuple[Micros, Micros]]:
+        return list(rollout_times(self.books, self.model))
+
+    @cached_property
+    def _points(self) -> list[Point]:
+        return self.books.points(self.model)
+
+    def waits(self, now: Micros) -> bool:
+        """Whether a rollout ran at a moment: until its end an incident's actions have not had their time."""
+        return any(start < now <= end for start, end in self._rollouts)
+
+    @property
+    def first(self) -> int:
+        """The number of the first row that is replayed, from 0."""
+        return self.table.rows_up_to("at", self.since - 1)
+
+    @property
+    def end(self) -> int:
+        """The number of the row behind the last one."""
+        return self.table.rows_up_to("at", self.until - 1)
+
+    def recorded_blocks(self, policy: Policy) -> dict[tuple[int, str], Micros]:
+        """When the loop judged blocks, by version and block; nothing where this policy has others."""
+        if not cuts_alike(policy, self.in_force):
+            return {}
+        return {(point.version, point.block): point.at for point in self._points if point.block}
+
+    def recorded_looks(self, policy: Policy, watch: str) -> dict[int, list[Point]]:
+        """The loop's looks at rows for a watch, by version; nothing where this policy has another watch."""
+        same = policy.watches[watch] == self.in_force.watches.get(watch)
+        found: dict[int, list[Point]] = defaultdict(list)
+        if same and policy.labels == self.in_force.labels:
+            for point in self._points:
+                if point.watch == watch and not point.block:
+                    found[point.version].append(point)
+        return found
+
+    def champion_rows(self, crowned: Crowned) -> Int64:
+        """The numbers of all rows behind a coronation that its version answered as champion, from 0."""
+        behind = np.arange(crowned.seq, len(self.table))
+        version, role = self.table.columns(["version", "role"], behind)
+        mine: Int64 = behind[(version == crowned.version) & (role == CHAMPION)]
+        return mine
+
+    def blocks(self, policy: Policy, after: int) -> Iterator[tuple[Block, int, int]]:
+        """Blocks that lie whole in the span and have rows behind `after`, with their first row and end."""
+        cut = self._as_kept(after) if cuts_alike(policy, self.in_force) else _cut(self.table, policy, after)
+        for block, start, end in cut:
+            if start >= self.first and end <= self.end:
+                yield block, start, end
+
+    def _as_kept(self, after: int) -> Iterator[tuple[Block, int, int]]:
+        block = (
+            None if after >= len(self.table) else int(self.table.columns(["block"], np.array([after]))[0][0])
+        )
+        while block is not None:
+            yield block, self.table.rows_up_to("block", block - 1), self.table.rows_up_to("block", block)
+            block = self.table.first_block_after(block)
+
+
+def cuts_alike(one: Policy, other: Policy) -> bool:
+    """Whether two policies cut time into the same blocks, and judge at the same age."""
+    return one.calendar == other.calendar and one.labels.mature_after == other.labels.mature_after
+
+
+def _cut(table: Table, policy: Policy, after: int) -> Iterator[tuple[Block, int, int]]:
+    """A table's rows by the blocks of another calendar; as the join has it, a block never goes back."""
+    blocks = np.maximum.accumulate(policy.calendar.blocks(table.columns(["at"], np.arange(len(table)))[0]))
+    codes, starts = np.unique(blocks, return_index=True)
+    ends = np.append(starts, len(blocks))[1:]
+    for code, start, end in zip(codes.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        if end > after:
+            yield code, start, end
+
+
+@dataclass(frozen=True)
+class Remembering(Lens):
+    """A lens that scores the rows it was shown last only once: every watch asks for the same."""
+
+    _last: list[tuple[Rows, Floats]] = field(default_factory=list)
+
+    def matured_scores(self, rows: Rows) -> Floats:
+        """See `Lens`."""
+        if not self._last or self._last[0][0] is not rows:
+            self._last[:] = [(rows, super().matured_scores(rows))]
+        return self._last[0][1]
