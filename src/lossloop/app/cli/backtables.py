@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -92,8 +93,8 @@ def _line(watch: Plain, scale: _Scale) -> list[str]:
     levels: dict[int, float] = {}
     for point in watch["points"]:
         column = scale.column(point["made"])
-        level = -1.0 if point["kind"] in ("no_data", "error") else point["evidence"] / point["threshold"]
-        levels[column] = max(levels.get(column, -1.0), level)
+        level = -math.inf if point["kind"] in ("no_data", "error") else point["evidence"] / point["threshold"]
+        levels[column] = max(levels.get(column, -math.inf), level)
     fired = {scale.column(alarm["made"]) for alarm in watch["alarms"]}
     return [_ALARM if column in fired else _mark(levels.get(column)) for column in range(scale.columns)]
 
@@ -101,9 +102,9 @@ def _line(watch: Plain, scale: _Scale) -> list[str]:
 def _mark(level: float | None) -> str:
     if level is None:
         return _NOTHING
-    if level < 0.0:
-        return _NO_DATA if level == -1.0 else _LEVELS[0]
-    return _LEVELS[min(int(level * len(_LEVELS)), len(_LEVELS) - 1)]
+    if math.isinf(level):
+        return _NO_DATA
+    return _LEVELS[min(int(max(level, 0.0) * len(_LEVELS)), len(_LEVELS) - 1)]
 
 
 # The table.
