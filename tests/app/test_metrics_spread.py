@@ -11,15 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.app.metrics.kinds import Sums, limits, measured
-from lossloop.app.metrics.spread import gaps, intervals, together
+from lossloop.app.metrics.spread import LeftOut, gaps, intervals, left_out, together
 from lossloop.core.tasks import Task
 from lossloop.summaries import Residuals, Scores
 
 Array = np.ndarray[Any, Any]
 
 
-def in_clusters(values: Array, clusters: Array, empty: Sums) -> dict[int, Sums]:
+def sums_of(values: Array, clusters: Array, empty: Sums) -> dict[int, Sums]:
     return {int(each): empty.add(values[clusters == each]) for each in np.unique(clusters)}
+
+
+def in_clusters(values: Array, clusters: Array, empty: Sums) -> LeftOut:
+    return left_out(sums_of(values, clusters, empty))
 
 
 def of_blocks(
@@ -32,7 +36,7 @@ def of_blocks(
     return np.stack([draw.random(len(cluster)) < real, chance], axis=1).astype(float), cluster
 
 
-def share_held(truth: float, name: str, make: Callable[[], dict[int, Sums]], runs: int) -> float:
+def share_held(truth: float, name: str, make: Callable[[], LeftOut], runs: int) -> float:
     held = 0
     for _ in range(runs):
         found = intervals(make(), level=0.95)[name]
@@ -49,7 +53,7 @@ def test_intervals_hold_the_truth_whether_or_not_rows_of_a_block_depend(name: st
     many, _ = of_blocks(draw, 4000, shock=shock, rows=25)
     truth = Scores().add(many).metrics()[name] or 0.0
 
-    def make() -> dict[int, Sums]:
+    def make() -> LeftOut:
         return in_clusters(*of_blocks(draw, 12, shock=shock), Scores())
 
     assert share_held(truth, name, make, 80) >= 0.92
@@ -58,7 +62,7 @@ def test_intervals_hold_the_truth_whether_or_not_rows_of_a_block_depend(name: st
 def test_rows_taken_for_independent_would_miss_what_blocks_share() -> None:
     draw = np.random.default_rng(18)
 
-    def make() -> dict[int, Sums]:
+    def make() -> LeftOut:
         values, cluster = of_blocks(draw, 12, shock=0.15)
         return in_clusters(values, draw.permutation(len(cluster)) % 12, Scores())
 
@@ -117,7 +121,7 @@ def test_intervals_stay_within_what_a_metric_can_be() -> None:
 def test_clusters_together_are_all_rows(rows: list[tuple[int, bool, float]]) -> None:
     cluster, *columns = zip(*rows, strict=True)
     values = np.stack([np.asarray(each, dtype=float) for each in columns], axis=1)
-    whole = together(list(in_clusters(values, np.asarray(cluster), Scores()).values()))
+    whole = together(list(sums_of(values, np.asarray(cluster), Scores()).values()))
     assert whole.metrics() == pytest.approx(Scores().add(values).metrics())
 
 

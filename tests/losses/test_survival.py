@@ -65,7 +65,7 @@ def test_weights_give_the_mean_that_would_be_seen_without_censoring() -> None:
     pred = curves(len(whole), rate=0.3)
     truth = plain(whole, pred).mean()
     exact = tuple((t, math.exp(-0.2 * t)) for t in np.linspace(0.01, 4.0, 400).tolist())
-    learned = tuple(censoring_curve(seen[:3000]))
+    learned = censoring_curve(seen[:3000], until=4.0)
     for curve, tolerance in ((exact, 0.004), (learned, 0.008)):
         loss = plain.with_parameters(censoring=curve)
         assert loss(seen, pred).mean() == pytest.approx(truth, abs=tolerance)
@@ -87,6 +87,31 @@ def test_the_curve_of_a_worked_example() -> None:
     assert np.allclose(found, [(2.0, 1 - 1 / 4), (3.0, 3 / 4 * 1 / 2)])
     assert censoring_curve(np.empty((0, 2))) == ()
     assert censoring_curve([[1, 1], [4, 1]]) == ()
+
+
+@pytest.mark.parametrize("steps", [5, 20, 60])
+def test_a_curve_that_a_policy_can_hold_stays_near_the_whole_one(steps: int) -> None:
+    _, seen = outcomes(np.random.default_rng(13), 4000, lost=0.4)
+    whole = censoring_curve(seen, until=6.0, steps=10**6)
+    short = censoring_curve(seen, until=6.0, steps=steps)
+    assert len(short) == steps
+    assert list(short) == sorted(short, key=lambda step: (step[0], -step[1]))
+    at = np.linspace(0.0, 6.0, 997)
+    apart = np.abs(shares_at(whole, at) - shares_at(short, at))
+    assert apart.max() <= (1 - whole[-1][1]) / (2 * steps) + 1e-3
+    loss = integrated_brier.with_parameters(horizons=(1.0, 6.0), censoring=short[:20])
+    assert parse(str(loss)) == loss
+
+
+def shares_at(curve: Any, times: Any) -> Any:
+    steps, shares = zip((0.0, 1.0), *curve, strict=True)
+    return np.asarray(shares)[np.searchsorted(steps, times, side="right") - 1]
+
+
+def test_a_curve_ends_where_nobody_looks() -> None:
+    y_true = [[1, 0], [2, 0], [3, 0], [9, 1]]
+    assert np.allclose(censoring_curve(y_true, until=2.0), [(1.0, 0.75), (2.0, 0.5)])
+    assert len(censoring_curve(y_true)) == 3
 
 
 def test_a_policy_writes_a_curve() -> None:

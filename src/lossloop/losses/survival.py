@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -16,7 +17,7 @@ Curve = tuple[tuple[float, float], ...]
 """Steps (time, share still there from then on); the share is 1 before the first."""
 
 
-def censoring_curve(y_true: Array) -> Curve:
+def censoring_curve(y_true: Array, *, until: float = math.inf, steps: int = 20) -> Curve:
     """Which share is still being watched after each time: Kaplan and Meier's estimate for the censoring.
 
     What `integrated_brier` takes as `censoring`, from outcomes of a reference period. An event counts as
@@ -24,10 +25,26 @@ def censoring_curve(y_true: Array) -> Curve:
 
     Args:
         y_true: Times and events, shape (n, 2), as a survival task has them.
+        until: The last time of interest: the last horizon.
+        steps: At most so many; a curve with more is cut to steps of equal height, of four digits, that are
+            never farther from it than half a step: a policy has to hold them.
 
     Raises:
         InputError: An outcome is not a time of at least 0 and 0 or 1; the error names the row.
     """
+    times, shares = _kaplan_meier(_lives(y_true))
+    kept = (times > 0) & (times <= until) & (shares > 0)
+    times, shares = times[kept], shares[kept]
+    if len(times) <= steps:
+        return tuple(zip(times.tolist(), shares.tolist(), strict=True))
+    heights = 1.0 - (1.0 - shares[-1]) * np.arange(1, steps + 1) / steps
+    middles = heights + (1.0 - shares[-1]) / (2 * steps)
+    where = times[np.searchsorted(-shares, -middles)]
+    found = {float(f"{at:.4g}"): float(f"{share:.4g}") for at, share in zip(where, heights, strict=True)}
+    return tuple(found.items())
+
+
+def _lives(y_true: Array) -> Array:
     table = np.asarray(y_true, dtype=np.float64)
     if table.ndim != 2 or table.shape[1] != 2:
         raise InputError("outcomes of a survival task have shape (n, 2): time and event", field="y_true")
@@ -36,13 +53,17 @@ def censoring_curve(y_true: Array) -> Curve:
         row = int(np.argmin(good))
         words = f"row {row}: {table[row].tolist()} is not a time of at least 0 and 0 or 1"
         raise InputError(words, field="y_true", row=row)
+    return table
+
+
+def _kaplan_meier(table: Array) -> tuple[Array, Array]:
+    """Times at which somebody was lost sight of, and the share that is still watched after each."""
     times, place = np.unique(table[:, 0], return_inverse=True)
     events = np.bincount(place, weights=table[:, 1], minlength=len(times))
     left = np.bincount(place, minlength=len(times)) - events
     watched = len(table) - np.cumsum(events + left) + left
     shares = np.cumprod(1.0 - left / np.maximum(watched, 1.0))
-    steps = (left > 0) & (times > 0) & (shares > 0)
-    return tuple(zip(times[steps].tolist(), shares[steps].tolist(), strict=True))
+    return times[left > 0], shares[left > 0]
 
 
 def _share_at(curve: Curve, time: float) -> float:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lossloop.app.metrics.counting import Parent, Part, Place
 from lossloop.app.metrics.kinds import Sums
-from lossloop.app.metrics.spread import gaps, intervals, together
+from lossloop.app.metrics.spread import LeftOut, gaps, intervals, left_out, together
 from lossloop.app.recompute.features import SLICE
 from lossloop.app.recompute.past import TOLD_BY
 from lossloop.core.records import Interval, Record
@@ -61,6 +61,7 @@ class Telling:
 
     def __init__(self, counted: Counted, blocks: Mapping[Parent, Any], against: int | None) -> None:
         self._blocks, self._against = blocks, against
+        self._references: dict[tuple[int, ...], LeftOut | None] = {}
         self._parts: dict[tuple[int, ...], dict[int, Part]] = {}
         for place, part in sorted(counted.items(), key=lambda item: item[0]):
             self._parts.setdefault((*place.parent, place.slice), {})[place.cluster] = part
@@ -74,18 +75,18 @@ class Telling:
         """What is told of one group."""
         parts = self._parts[key].values()
         rows, labelled = sum(part.rows for part in parts), sum(part.labelled for part in parts)
-        mine = self._sums(key)
         whole = together([part.sums for part in parts])
         return Figure(
             **{name: said.get(name) for name in (*TOLD_BY, SLICE)},
             rows=rows, labelled=labelled, missing=1.0 - labelled / rows, unmeasured=labelled - whole.count,
             over="blocks" if key[:-1] in self._blocks else "rows",
-            metrics=self._estimates(key, whole, mine), detail=_detail(whole),
+            metrics=self._estimates(key, whole), detail=_detail(whole),
         )  # fmt: skip
 
-    def _estimates(self, key: tuple[int, ...], whole: Sums, mine: dict[int, Sums]) -> dict[str, Estimate]:
-        apart = self._gaps(key, mine)
+    def _estimates(self, key: tuple[int, ...], whole: Sums) -> dict[str, Estimate]:
+        mine, others = self._left_out(key), self._reference(key)
         sure = intervals(mine, level=LEVEL) if mine else {}
+        apart = gaps(mine, others, level=self.level) if mine and others and self.level else {}
         limits = _between(whole)
         return {
             name: Estimate(
@@ -94,16 +95,20 @@ class Telling:
             for name, value in whole.metrics().items()
         }
 
-    def _gaps(self, key: tuple[int, ...], mine: dict[int, Sums]) -> dict[str, Interval | None]:
-        if self.level is None or key[-1] == self._against:
-            return {}
-        others = self._sums((*key[:-1], int(self._against or 0)))
-        return gaps(mine, others, level=self.level) if mine and others else {}
+    def _reference(self, key: tuple[int, ...]) -> LeftOut | None:
+        """What a group's gaps are to: the slice `against` of the same version, role and block."""
+        if self._against in (None, key[-1]):
+            return None
+        other = (*key[:-1], self._against or 0)
+        if other not in self._references:
+            self._references[other] = self._left_out(other)
+        return self._references[other]
 
-    def _sums(self, key: tuple[int, ...]) -> dict[int, Sums]:
-        """The sums of a group by cluster, of clusters in which there is anything."""
+    def _left_out(self, key: tuple[int, ...]) -> LeftOut | None:
+        """A group's metrics without each cluster in which there is anything; None where there is nothing."""
         parts = self._parts.get(key, {})
-        return {cluster: part.sums for cluster, part in parts.items() if part.sums.count}
+        found = {cluster: part.sums for cluster, part in parts.items() if part.sums.count}
+        return left_out(found) if found else None
 
 
 def _between(sums: Sums) -> dict[str, tuple[float, float]]:

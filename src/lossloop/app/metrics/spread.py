@@ -7,8 +7,9 @@ how much that moves it says what a cluster is worth, and these worths are treate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,44 +28,45 @@ def together(sums: Sequence[Sums]) -> Sums:
     return reduce(lambda one, other: one.merge(other), sums)  # type: ignore[arg-type]  # of one kind
 
 
-def intervals(mine: ByCluster, *, level: float) -> dict[str, Interval | None]:
+class LeftOut(NamedTuple):
+    """The metrics of a group, and those without each of the clusters that it has rows in."""
+
+    whole: Metrics
+    without: Mapping[int, Metrics]
+
+
+def left_out(parts: ByCluster) -> LeftOut:
+    """A group's metrics with all of its clusters, of which there is at least one, and without each."""
+    whole = together(list(parts.values()))
+    without = {
+        cluster: whole.minus(part).metrics()  # type: ignore[arg-type]  # of one kind
+        for cluster, part in parts.items()
+    }
+    return LeftOut(whole.metrics(), without)
+
+
+def intervals(mine: LeftOut, *, level: float) -> dict[str, Interval | None]:
     """An interval for each metric of a group.
 
     None where clusters are too few, or the others leave nothing to divide by.
     """
-    whole = together(list(mine.values()))
-    return {
-        name: _held(found, *limits(name))
-        for name, found in _jackknifed(whole.metrics(), _without(whole, mine), list(mine), level).items()
-    }
+    found = _jackknifed(mine.whole, list(mine.without.values()), level)
+    return {name: _held(interval, *limits(name)) for name, interval in found.items()}
 
 
-def gaps(mine: ByCluster, others: ByCluster, *, level: float) -> dict[str, Interval | None]:
+def gaps(mine: LeftOut, others: LeftOut, *, level: float) -> dict[str, Interval | None]:
     """An interval for each metric of a group less that of another.
 
     A cluster is left out of both at once, so what a day does to both does not count. None where either has
     rows in fewer clusters than an interval needs.
     """
-    left, right = together(list(mine.values())), together(list(others.values()))
-    without_left, without_right = _without(left, mine), _without(right, others)
-    enough = min(len(mine), len(others)) >= FEWEST
-    return _jackknifed(
-        _less(left.metrics(), right.metrics()),
-        lambda cluster: _less(without_left(cluster), without_right(cluster)),
-        sorted({*mine} | {*others}) if enough else [],
-        level,
-    )
-
-
-def _without(whole: Sums, parts: ByCluster) -> Callable[[int], Metrics]:
-    """The metrics of a group without one cluster."""
-    metrics = whole.metrics()
-
-    def found(cluster: int) -> Metrics:
-        part = parts.get(cluster)
-        return metrics if part is None else whole.minus(part).metrics()  # type: ignore[arg-type]
-
-    return found
+    enough = min(len(mine.without), len(others.without)) >= FEWEST
+    clusters = sorted({*mine.without} | {*others.without}) if enough else []
+    parts = [
+        _less(mine.without.get(cluster, mine.whole), others.without.get(cluster, others.whole))
+        for cluster in clusters
+    ]
+    return _jackknifed(_less(mine.whole, others.whole), parts, level)
 
 
 def _less(left: Metrics, right: Metrics) -> dict[str, float | None]:
@@ -74,10 +76,7 @@ def _less(left: Metrics, right: Metrics) -> dict[str, float | None]:
     }
 
 
-def _jackknifed(
-    whole: Metrics, without: Callable[[int], Metrics], clusters: Sequence[int], level: float
-) -> dict[str, Interval | None]:
-    parts = [without(cluster) for cluster in clusters]
+def _jackknifed(whole: Metrics, parts: Sequence[Metrics], level: float) -> dict[str, Interval | None]:
     return {name: _interval(value, [part[name] for part in parts], level) for name, value in whole.items()}
 
 
