@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.judges import canary, estimate, false_alarms, late, seasons
 from lossloop.core.records import VerdictKind
-from lossloop.judges import Guardrail, Mode, block_means, parse
+from lossloop.judges import Engine, Guardrail, Mode, Promise, block_means, parse
 
 PUBLISHED = {
     "rate, A=2e5": (0.024, 2498, 577, 191),
@@ -115,3 +115,31 @@ def test_audits_keep_their_promise_and_alarm_however_wrong_the_estimates_are(wro
     late = [estimate.first_alarm(rng, 60_000, eta=None, bias=bias, changed=True) for _ in range(4)]
     assert sum(map(math.isfinite, false)) <= 5
     assert np.median(late) < 40_000
+
+
+@pytest.mark.parametrize("mode", [Mode.RATE, Mode.LIFE, Mode.ONCE])
+def test_the_simulation_judges_as_the_engine_does(mode: Mode) -> None:
+    """Streams that alarm leave the others as they are, whatever the chunk in which they do."""
+    losses = np.random.default_rng(8).random((900, 12)) < 0.2
+    found = false_alarms.alarms(
+        lambda start, times, streams: losses[start : start + times].astype(np.float64),
+        12,
+        900,
+        mode=mode,
+        thresholds=(20.0, 400.0),
+        limit=0.1,
+    )
+    for threshold, alarms in zip((20.0, 400.0), found, strict=True):
+        engine = Engine(Promise(mode=mode, threshold=threshold))
+        for stream, alarm in zip(losses.T, alarms, strict=True):
+            state, _ = engine.update(engine.start(), stream / 0.1)
+            assert alarm == (state.crossed or np.inf)
+
+
+@pytest.mark.parametrize(("factor", "delay"), [(1.5, 400.0), (2.0, 130.0)])
+def test_heavy_tails_are_seen_without_clipping(factor: float, delay: float) -> None:
+    """A loss that has no bound needs no cap to alarm; delays from a fresh start are a little longer."""
+    draw = factor * np.random.default_rng(9).lognormal(-1.125, 1.5, (60, 4000))
+    judge = Guardrail(limit=1.0, promise=parse("1 per 200000 outcomes"))
+    waits = [judge.update(judge.start(), row)[1].crossed_at for row in draw]
+    assert np.median([math.inf if at is None else at for at in waits]) == pytest.approx(delay, rel=0.5)

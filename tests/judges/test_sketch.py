@@ -161,3 +161,54 @@ def test_losses_of_any_size_leave_a_state_that_json_holds() -> None:
         assert math.isfinite(verdict.evidence)
         assert msgspec.json.decode(msgspec.json.encode(state), type=RiskState) == state
         assert msgspec.json.decode(msgspec.json.encode(verdict), type=Verdict) == verdict
+
+
+@given(values=losses, more=st.floats(0.0, BOUND), row=st.integers(0, 39))
+def test_a_greater_loss_never_weakens_an_alarm(values: Array, more: float, row: int) -> None:
+    """To rounding: a sketch's bets rise with the value, as its weight moves to higher knots."""
+    if not len(values):
+        return
+    worse = values.copy()
+    worse[row % len(values)] = max(worse[row % len(values)], more)
+    judge = alarm(parse("5% once"))
+    one, other = judged(judge, EMPTY.add(values)), judged(judge, EMPTY.add(worse))
+    assert other.evidence >= one.evidence - 1e-9
+    certified, doubted = (
+        judged(low(parse("5% once")), EMPTY.add(values)),
+        judged(low(parse("5% once")), EMPTY.add(worse)),
+    )
+    assert doubted.evidence <= certified.evidence + 1e-9
+
+
+@given(values=losses, unit=st.floats(1e-3, 1e3))
+def test_the_unit_of_a_loss_does_not_matter(values: Array, unit: float) -> None:
+    promise = parse("1 per 1000 outcomes")
+    plain = judged(Guardrail(limit=0.5, promise=promise), Digest(scale=Scale(unit=0.5)).add(values))
+    scaled = judged(
+        Guardrail(limit=0.5 * unit, promise=promise),
+        Digest(scale=Scale(unit=0.5 * unit)).add(values * unit),
+    )
+    assert scaled.evidence == pytest.approx(plain.evidence, rel=1e-6, abs=1e-6)
+
+
+@given(kept=losses, wrong=losses, right=losses)
+def test_a_corrected_digest_is_judged_as_if_it_had_been_right(
+    kept: Array, wrong: Array, right: Array
+) -> None:
+    corrected = EMPTY.add(kept).merge(EMPTY.add(wrong)).minus(EMPTY.add(wrong)).merge(EMPTY.add(right))
+    straight = EMPTY.add(np.concatenate((kept, right)))
+    judge = alarm(parse("5% ever"))
+    one, other = judged(judge, corrected), judged(judge, straight)
+    assert one.count == other.count
+    assert one.evidence == pytest.approx(other.evidence, rel=1e-7, abs=1e-7)
+
+
+def test_digests_and_rows_may_alternate() -> None:
+    judge = Guardrail(limit=0.5, promise=parse("1 per 100000 outcomes"))
+    rng, state = np.random.default_rng(2), judge.start()
+    for _ in range(5):
+        state, _ = judge.update_sketch(state, Digest().add(rng.exponential(0.4, 200)))
+        state, verdict = judge.update(state, rng.exponential(0.4, 50))
+    assert (verdict.kind, verdict.count) == (VerdictKind.HEALTHY, 1250)
+    assert verdict.effect is not None
+    assert verdict.effect.estimate == pytest.approx(0.4, abs=0.06)

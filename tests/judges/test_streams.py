@@ -153,3 +153,52 @@ def test_what_does_not_fit_is_refused() -> None:
     for ones, limit in ((3, 0.1), (-1, 0.1), (1, 0.0)):
         with pytest.raises(InputError, match="ones <= count"):
             judge.update_counts(start, np.array([2, 2]), np.array([1, ones]), limit)
+
+
+@given(promise=promises, rows=outcomes, seed=st.integers(0, 1000))
+def test_only_the_order_within_a_stream_counts(
+    promise: Promise, rows: list[tuple[int, float]], seed: int
+) -> None:
+    codes, ratios = split(rows)
+    judge = Streams(promise)
+    one = judge.update(judge.start(5), codes, ratios)
+    place = np.random.default_rng(seed).permutation(len(codes))
+    sorted_within = np.empty(len(codes), dtype=np.int64)
+    for code in range(5):
+        slots = np.flatnonzero(codes[place] == code)
+        sorted_within[slots] = np.flatnonzero(codes == code)
+    other = judge.update(judge.start(5), codes[sorted_within], ratios[sorted_within])
+    same(judge, other, list(judge.wealths(one)))
+
+
+@given(promise=promises, rows=outcomes, cut=st.integers(0, 80))
+def test_cutting_a_batch_changes_no_bit(promise: Promise, rows: list[tuple[int, float]], cut: int) -> None:
+    codes, ratios = split(rows)
+    judge = Streams(promise)
+    whole = judge.update(judge.start(5), codes, ratios)
+    parts = judge.update(judge.update(judge.start(5), codes[:cut], ratios[:cut]), codes[cut:], ratios[cut:])
+    same(judge, parts, list(judge.wealths(whole)))
+
+
+def test_a_stream_s_state_goes_on_alone() -> None:
+    """What one column holds is what an engine goes on with."""
+    rng = np.random.default_rng(10)
+    judge, engine = Streams(parse("5% ever")), Engine(parse("5% ever"))
+    codes, ratios = rng.integers(0, 3, 400), rng.exponential(0.9, 400)
+    state = judge.update(judge.start(3), codes, ratios)
+    more = rng.exponential(1.0, 300)
+    alone, _ = engine.update(list(judge.wealths(state))[1], more)
+    together = judge.update(state, np.full(300, 1), more)
+    assert engine.evidence(alone) == judge.evidence(together)[1]
+    assert judge.evidence(together)[0] == judge.evidence(state)[0]
+
+
+def test_each_stream_has_its_own_crossing() -> None:
+    judge = Streams(parse("5% once"))
+    state = judge.update_together(judge.start(3), np.array([[10.0, 0.0, 1.0]] * 4))
+    assert state.crossed[0] > 0
+    assert state.crossed[1:].tolist() == [0, 0]
+    later = judge.update_together(state, np.full((30, 3), 0.1))
+    assert later.crossed[0] == state.crossed[0]
+    assert judge.evidence(later)[0] == state.evidence[0] == judge.evidence(state)[0]
+    assert judge.evidence(later)[0] >= judge.promise.log_threshold

@@ -81,6 +81,8 @@ class Engine:
         """Bet on ratios of shape (n,), each finite and >= 0, in order; exact at every ratio of the batch."""
         if not len(ratios):
             return state, Step(self.evidence(state), None)
+        if len(ratios) == 1:
+            return self._update_by_one(state, ratios)
         crossed, decided = state.crossed, state.crossed_evidence
         held, at, found = self.walked(self.holding(state), state.count, ratios, crossed=crossed is not None)
         if at is not None:
@@ -151,6 +153,22 @@ class Engine:
             if found.over or (count + first) % length == 0:
                 held = settled(held.log_wealth(), mode)
         return held, at, evidence
+
+    def _update_by_one(self, state: Wealth, ratios: Array) -> tuple[Wealth, Step]:
+        """The same for a single ratio, without looking for the row of a crossing."""
+        mode, length = self.promise.mode, self.piece
+        held, place = self.holding(state), state.count % length
+        restarts = piece_restarts(mode, state.count - place, length)[place:]
+        found = grown(held, ratios, restarts, self.kappas, mode)
+        held = Holding(held.logs, found.gains[0], found.shares[0])
+        evidence, count = float(log_mean(held.log_wealth())), state.count + 1
+        crossed, decided, at = state.crossed, state.crossed_evidence, None
+        if crossed is None and evidence >= self.promise.log_threshold:
+            crossed, decided, at = count, evidence, 0
+        if found.over or count % length == 0:
+            held = settled(held.log_wealth(), mode)
+            evidence = float(log_mean(held.log_wealth()))
+        return _stored(held, count, crossed, decided), Step(evidence if crossed is None else decided, at)
 
     @cached_property
     def piece(self) -> int:

@@ -183,7 +183,7 @@ class Streams:
             shares[rows] += np.exp(-logs[rows]) / gains[rows]
             return
         poured = np.exp(-logs)
-        if mode is Mode.LIFE:
+        if mode is not Mode.RATE:
             poured *= restarts_at(mode, count.astype(np.float64))[:, None]
         poured /= gains
         shares += poured

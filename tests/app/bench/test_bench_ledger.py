@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from lossloop.app.bench import Figure
-from lossloop.app.bench.base import Bench, Part
+from lossloop.app.bench.base import Bench, Part, measured
 from lossloop.app.bench.house import House
-from lossloop.app.bench.ledger import PARTS, measured
+from lossloop.app.bench.ledger import PARTS
 from lossloop.app.bench.ledger import run as run_ledger
 from lossloop.app.bench.screen import Quiet
 from lossloop.app.bench.sizes import QUICK
@@ -173,7 +173,8 @@ def test_a_part_that_fails_says_so_and_keeps_what_it_had(tmp_path: Path) -> None
 
     part = Part(ids=("join_100k", "join_1k"), house="open", measure=measure)
     house = House(tmp_path / "s")
-    had, failed = measured(part, Bench(directory=tmp_path, sizes=QUICK, screen=Quiet(), house=house))
+    at_hand = Bench(directory=tmp_path, sizes=QUICK, screen=Quiet(), house=house)
+    had, failed = measured(part, at_hand, TARGETS)
     house.close()
     assert (had.value, had.problem) == (1.0, "")
     assert (failed.id, failed.value, failed.met) == ("join_1k", None, None)

@@ -11,17 +11,17 @@ from itertools import groupby
 from pathlib import Path
 
 from lossloop.app.bench import http, join, memory, postgres, recompute, restart, sustained
-from lossloop.app.bench.base import Bench, Part
+from lossloop.app.bench.base import Bench, Part, measured
 from lossloop.app.bench.figure import Figure
 from lossloop.app.bench.house import House
 from lossloop.app.bench.machine import Machine
 from lossloop.app.bench.screen import Screen
 from lossloop.app.bench.sizes import Sizes
-from lossloop.app.bench.targets import TARGETS, figure
+from lossloop.app.bench.targets import TARGETS
 from lossloop.app.home import STORE
 from lossloop.core.errors import StateError, UnknownName
 
-PARTS: tuple[Part, ...] = (
+PARTS: tuple[Part[Bench], ...] = (
     http.PART,
     join.PART,
     restart.PART,
@@ -65,29 +65,17 @@ def run(
     return machine, [found[id] for id in TARGETS if id in found]
 
 
-def _in_house(directory: Path, parts: list[Part], sizes: Sizes, screen: Screen) -> Iterator[Figure]:
+def _in_house(directory: Path, parts: list[Part[Bench]], sizes: Sizes, screen: Screen) -> Iterator[Figure]:
     """All figures of parts that share a state directory, which is removed then."""
     directory.mkdir()
     try:
         house = House(directory / "state")
         bench = Bench(directory=directory, sizes=sizes, screen=screen, house=house)
         for part in parts:
-            yield from measured(part, bench)
+            yield from measured(part, bench, TARGETS)
         house.close()
     finally:
         shutil.rmtree(directory)
-
-
-def measured(part: Part, bench: Bench) -> Iterator[Figure]:
-    """A part's figures; where it fails, those that are missing say why."""
-    told = set()
-    try:
-        for each in part.measure(bench):
-            told.add(each.id)
-            yield each
-    except Exception as error:  # noqa: BLE001 - whatever one part ends with, the figures of the others stay
-        problem = f"{type(error).__name__}: {error}"
-        yield from (figure(id, None, problem=problem) for id in part.ids if id not in told)
 
 
 @contextmanager

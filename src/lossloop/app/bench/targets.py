@@ -3,24 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from lossloop.app.bench.figure import Figure
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """One figure's promise, in numbers and in words."""
-
-    value: float
-    unit: str
-    what: str
-    floor: str
-    peer: str = ""
-    """Empty where there is none."""
-    at_least: bool = True
-
+from lossloop.app.bench.target import Target
 
 _APPEND = "the same bytes appended to a file and synced, 8 requests a write"
 _BARE = "the same requests to a handler that reads the body and answers {}"
@@ -107,8 +93,4 @@ def figure(
     **more: Any,
 ) -> Figure:
     """A figure of the ledger, with its target."""
-    target = TARGETS[id]
-    return Figure(
-        id=id, value=value, unit=target.unit, target=target.value, at_least=target.at_least,
-        floor=floor, peer=peer, problem=problem, more=more,
-    )  # fmt: skip
+    return TARGETS[id].figure(id, value, floor=floor, peer=peer, problem=problem, **more)

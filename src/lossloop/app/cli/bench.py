@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Self
@@ -16,9 +16,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lossloop.app.bench import Figure, Machine, as_json
+from lossloop.app.bench import Figure, Machine, as_json, judge_sizes, judge_targets
+from lossloop.app.bench import judge as of_judges
 from lossloop.app.bench.ledger import run
 from lossloop.app.bench.sizes import FULL, QUICK
+from lossloop.app.bench.target import Target
 from lossloop.app.bench.targets import TARGETS
 from lossloop.app.cli.common import Json, console, print_json
 
@@ -45,15 +47,55 @@ def ledger(
     json
         Answer as JSON.
     """
-    wanted = [id.strip() for id in only.split(",") if id.strip()]
     with BenchScreen() as screen:
-        machine, figures = run(at, QUICK if quick else FULL, screen, only=wanted)
+        machine, figures = run(at, QUICK if quick else FULL, screen, only=_names(only))
+    _tell("ledger", figures, machine, TARGETS, quick=quick, json=json)
+
+
+def judge(
+    *,
+    only: str = "",
+    quick: Annotated[bool, Parameter(name="--quick", negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Measure the judges: how fast they are, how soon they see a change beside others, what they promise.
+
+    The comparison needs the extra `peers`.
+
+    Parameters
+    ----------
+    only
+        Ids of figures, with commas between them; all if left out.
+    quick
+        Tiny sizes, to see that everything works: the figures say nothing.
+    json
+        Answer as JSON.
+    """
+    sizes = judge_sizes.QUICK if quick else judge_sizes.FULL
+    with BenchScreen() as screen:
+        machine, figures = of_judges.run(sizes, screen, only=_names(only))
+    _tell("judge", figures, machine, judge_targets.TARGETS, quick=quick, json=json)
+
+
+def _names(only: str) -> list[str]:
+    return [id.strip() for id in only.split(",") if id.strip()]
+
+
+def _tell(
+    bench: str,
+    figures: Sequence[Figure],
+    machine: Machine,
+    targets: Mapping[str, Target],
+    *,
+    quick: bool,
+    json: bool,
+) -> None:
     if json:
-        print_json({**as_json("ledger", figures, machine), "quick": quick})
+        print_json({**as_json(bench, figures, machine), "quick": quick})
     else:
         shown = console()
         shown.print(figures_table(figures, machine))
-        shown.print(held_against(figures))
+        shown.print(held_against(figures, targets))
         if quick:
             shown.print("These are tiny sizes: the figures say nothing about speed.")
     if any(each.value is None for each in figures):
@@ -128,16 +170,17 @@ def _cells(figure: Figure) -> list[Text | str]:
     ]  # fmt: skip
 
 
-def held_against(figures: Sequence[Figure]) -> Text:
+def held_against(figures: Sequence[Figure], targets: Mapping[str, Target] = TARGETS) -> Text:
     """What each figure is, and what its floor and its peer are; or why it has no value."""
     text = Text()
     for each in figures:
-        target = TARGETS[each.id]
+        target = targets[each.id]
         text.append(f"\n{each.id}", style="bold").append(f": {target.what}\n")
         if each.value is None:
             text.append(f"  not measured: {each.problem}\n", style="red")
             continue
-        text.append(f"  floor: {target.floor}\n", style="dim")
+        if target.floor:
+            text.append(f"  floor: {target.floor}\n", style="dim")
         if target.peer:
             text.append(f"  peer: {target.peer}\n", style="dim")
     return text
@@ -149,4 +192,4 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-__all__ = ["BenchScreen", "figures_table", "held_against", "ledger"]
+__all__ = ["BenchScreen", "figures_table", "held_against", "judge", "ledger"]

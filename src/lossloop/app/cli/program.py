@@ -36,6 +36,7 @@ _COMMANDS = {
     "ledger prune": ("lossloop.app.cli.ledger:prune", "Remove a model's oldest facts."),
     "ledger export": ("lossloop.app.cli.ledger:export", "Write the whole ledger into a file."),
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
+    "bench judge": ("lossloop.app.cli.bench:judge", "Measure the judges on this machine, and beside others."),
     "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
