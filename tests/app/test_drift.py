@@ -161,9 +161,14 @@ def test_features_sent_as_json_are_read_as_those_of_a_struct(tmp_path: Path) -> 
         desk.send(sent(desk, 1, features, answers(np.random.default_rng(6), 300)))
         judged.append(verdict(desk, "inputs")["evidence"])
     assert judged[0] == judged[1]
+    odd = ["[1]", "no json", json.dumps({"age": 10**400, "plan": ["pro"]}), None]
+    other.send(sent(other, 1.5, odd, [0.1] * 4))
     mixed = [json.dumps({"age": "old", "plan": 3}), json.dumps({}), json.dumps({"age": True, "height": None})]
     other.send(sent(other, 2, mixed, [0.1, 0.2, 0.3]))
-    assert verdict(other, "inputs")["kind"] == "healthy"
+    found["plan"] = pa.array(found["plan"]).dictionary_encode()
+    found["age"] = pa.array(["text"] * 300)  # of another kind than the reference's: missing
+    other.send(sent(other, 3, {name: found[name] for name in ("plan", "age")}, answers(rng, 300)))
+    assert "missing values" in verdict(other, "inputs")["reason"]
 
 
 def test_what_is_sent_twice_counts_once_and_challengers_do_not_count(tmp_path: Path) -> None:

@@ -122,6 +122,14 @@ def test_blocks_are_judged_where_rows_share_a_day() -> None:
     assert "x: more high values" in verdict.reason
 
 
+def test_blocks_that_move_within_the_tolerance_do_not_alarm() -> None:
+    rng = np.random.default_rng(12)
+    means = block_means(PROFILE, columns(rng, 30_000, shift=0.3), 300)
+    for tolerance, kind in ((0.1, VerdictKind.HEALTHY), (0.02, VerdictKind.ALARM)):
+        judge = BlockDrift(features=PROFILE.features, tolerance=tolerance, promise=BLOCKS)
+        assert judge.update(judge.start(), means)[1].kind is kind
+
+
 def test_under_a_promise_ever_the_features_are_named_by_e_bh() -> None:
     state, verdict = judged(by_rows(promise="5% ever"), 7, 1000, 3000, shift=0.6)
     assert verdict.kind is VerdictKind.ALARM

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lossloop.core.errors import InputError
-from lossloop.core.profile import FeatureProfile, Moment, Profile
+from lossloop.core.profile import BlockMoment, FeatureProfile, Moment, Profile
 from lossloop.judges.profile import HELD_OUT, TRAIN, profile_of
 from tests.judges.references import columns, reference
 
@@ -107,9 +107,14 @@ def test_a_profile_that_was_tampered_with_is_refused() -> None:
         ({"shares": (1.0,)}, "needs 3 shares"),
         ({"cuts": (1.0, 0.0), "shares": (0.3, 0.3, 0.4, 0.0)}, "must rise"),
         ({"moments": (msgspec.structs.replace(moment, low=0.7),)}, "low <= mean"),
+        ({"shares": (0.5, float("nan"), 0.0)}, "between 0 and 1"),
+        ({"cuts": tuple(map(float, range(300))), "shares": (0.0,) * 302}, "at most 256"),
     ):
         with pytest.raises(InputError, match=message):
             FeatureProfile(design_effect=1.0, **{**sound, **changed})
+    for wrong in ({"up": 0.0}, {"down": 2.0}, {"scale": 0.0}, {"centre": float("nan")}):
+        with pytest.raises(InputError, match="block means need"):
+            BlockMoment(**{"centre": 0.5, "scale": 0.1, "up": 0.2, "down": 0.2, **wrong})
     feature = FeatureProfile(design_effect=1.0, **sound)
     with pytest.raises(InputError, match="one profile"):
         Profile(features=(feature, feature), rows=2, blocks=2, block="1d")

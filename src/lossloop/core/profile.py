@@ -12,6 +12,9 @@ from itertools import pairwise
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 
+MOST_BINS = 256
+"""A row's bin is a byte."""
+
 
 class BlockMoment(Record, frozen=True):
     """How a statistic's block means vary: `clip((mean - centre) / scale, 0, 1)`, and the same downwards.
@@ -24,6 +27,13 @@ class BlockMoment(Record, frozen=True):
     scale: float
     up: float
     down: float
+
+    def __post_init__(self) -> None:
+        sound = 0.0 <= self.centre <= 1.0 and 0.0 < self.scale < math.inf
+        if not (sound and 0.0 < self.up <= 1.0 and 0.0 < self.down <= 1.0):
+            raise InputError(
+                "block means need 0 <= centre <= 1, a scale above 0, and 0 < up, down <= 1", field="profile"
+            )
 
 
 class Moment(Record, frozen=True):
@@ -65,6 +75,12 @@ class FeatureProfile(Record, frozen=True):
             raise InputError(
                 f"the profile of {self.name!r} needs {bins} shares, not {len(self.shares)}", field="profile"
             )
+        if bins > MOST_BINS:
+            raise InputError(
+                f"{self.name!r} has {bins} bins; at most {MOST_BINS} are possible", field="profile"
+            )
+        if not all(0.0 <= share <= 1.0 for share in self.shares):
+            raise InputError(f"the shares of {self.name!r} must lie between 0 and 1", field="profile")
         if not all(one < other for one, other in pairwise(self.cuts)):
             raise InputError(f"the cuts of {self.name!r} must rise", field="profile")
         for moment in self.moments:
@@ -73,8 +89,6 @@ class FeatureProfile(Record, frozen=True):
                     f"the moment {moment.name!r} of {self.name!r} needs 0 <= low <= mean <= high <= 1",
                     field="profile",
                 )
-            if moment.block is not None and not moment.block.scale > 0.0:
-                raise InputError(f"the scale of {self.name!r} must be above 0", field="profile")
 
     @property
     def bins(self) -> int:

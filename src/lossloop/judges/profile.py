@@ -173,19 +173,25 @@ def _block_moment(means: Array, inside: Flags, error: float) -> BlockMoment | No
     first, second = means[inside], means[~inside]
     if len(first) < 2 or len(second) < 2:
         return None
-    centre, scale = float(first.mean()), max(WIDE * float(first.std(ddof=1)), LEAST_SCALE)
+    centre, scale = float(np.clip(first.mean(), 0.0, 1.0)), max(WIDE * float(first.std(ddof=1)), LEAST_SCALE)
     quantile = t_quantile(1.0 - error, len(second) - 1.0)
-    up, down = (
-        float(found.mean() + quantile * found.std(ddof=1) / np.sqrt(len(found)))
-        for found in hinges(second, centre, scale)
-    )
+    up, down = (_block_upper(found, quantile) for found in hinges(second, centre, scale))
     return BlockMoment(centre=centre, scale=scale, up=min(up, 1.0), down=min(down, 1.0))
 
 
-def hinges(means: Array, centre: float | Array, scale: float | Array) -> tuple[Array, Array]:
-    """How far block means lie above and below the centre, in units of the scale, within [0, 1]."""
-    away = (means - centre) / scale
-    return np.clip(away, 0.0, 1.0), np.clip(-away, 0.0, 1.0)
+def _block_upper(values: Array, quantile: float) -> float:
+    """Student's bound of the mean of values in [0, 1]; at least what one more block of 1 would make of it."""
+    bound = float(values.mean() + quantile * values.std(ddof=1) / np.sqrt(len(values)))
+    return max(bound, float(values.sum() + 1.0) / (len(values) + 1.0))
+
+
+def hinges(means: Array, centre: float, scale: float, tolerance: float = 0.0) -> tuple[Array, Array]:
+    """How far block means lie beyond the tolerance above and below the centre, in units of the scale.
+
+    Within [0, 1] by cutting off. Means that have moved by the tolerance give no more than they gave before.
+    """
+    above, below = means - centre - tolerance, centre - means - tolerance
+    return np.clip(above / scale, 0.0, 1.0), np.clip(below / scale, 0.0, 1.0)
 
 
 def _block_means(bins: Bins, blocks: Int64, table: Array) -> Array:

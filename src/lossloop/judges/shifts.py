@@ -2,9 +2,9 @@
 
     up:    r = g / (high + tolerance)               down:  r = (1 - g) / (1 - (low - tolerance))
 
-where g in [0, 1] is the statistic of a row. Of a block, g is how far its mean lies off the reference's, cut
-off beyond four standard deviations, so that few blocks say much: `r = clip((mean - centre) / scale, 0, 1) /
-(up + tolerance / scale)`. A side whose limit no mean can pass is not tested.
+where g in [0, 1] is the statistic of a row. Of a block, it is how far its mean lies off, beyond the tolerance
+and up to four standard deviations, so that few blocks say much: `r = clip((mean - centre - tolerance) /
+scale, 0, 1) / up`. A side whose limit no mean can pass is not tested.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ from lossloop.judges.profile import hinges
 Array = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
+LEAST_LIMIT = 1e-6
+"""What a statistic of the reference that is never above 0 counts as, without a tolerance."""
 _WORDS = {
     "level": ("mean rank rose", "mean rank fell"),
     "spread": ("spread widened", "spread narrowed"),
@@ -54,6 +56,7 @@ class Shifts:
     sides: tuple[Side, ...]
     tables: tuple[Array, ...]
     """The statistics of each feature in its bins."""
+    tolerance: float
 
     @cached_property
     def bins(self) -> Int64:
@@ -116,7 +119,7 @@ class Shifts:
         for place, (side, column) in enumerate(zip(self.sides, self._columns, strict=True)):
             block = self.features[side.feature].moments[side.statistic].block
             if block is not None:
-                up, down = hinges(means[:, column], block.centre, block.scale)
+                up, down = hinges(means[:, column], block.centre, block.scale, self.tolerance)
                 found[:, place] = (up if side.up else down) / side.limit
         return found
 
@@ -163,7 +166,7 @@ def row_shifts(features: Sequence[FeatureProfile], tolerance: float) -> Shifts:
     def limits(moment: Moment) -> tuple[float, float]:
         return moment.high + tolerance, 1.0 - moment.low + tolerance
 
-    return _shifts(features, limits)
+    return _shifts(features, limits, tolerance)
 
 
 def block_shifts(features: Sequence[FeatureProfile], tolerance: float) -> Shifts:
@@ -180,17 +183,18 @@ def block_shifts(features: Sequence[FeatureProfile], tolerance: float) -> Shifts
                 "better 30",
                 field="profile",
             )
-        allowed = tolerance / moment.block.scale
-        return moment.block.up + allowed, moment.block.down + allowed
+        return moment.block.up, moment.block.down
 
-    return _shifts(features, limits)
+    return _shifts(features, limits, tolerance)
 
 
-def _shifts(features: Sequence[FeatureProfile], limits: Callable[[Moment], tuple[float, float]]) -> Shifts:
+def _shifts(
+    features: Sequence[FeatureProfile], limits: Callable[[Moment], tuple[float, float]], tolerance: float
+) -> Shifts:
     sides: list[Side] = []
     for place, feature in enumerate(features):
         found = [
-            Side(place, statistic, up, limit)
+            Side(place, statistic, up, max(limit, LEAST_LIMIT))
             for statistic, moment in enumerate(feature.moments)
             for up, limit in zip((True, False), limits(moment), strict=True)
             if limit < 1.0
@@ -203,7 +207,7 @@ def _shifts(features: Sequence[FeatureProfile], limits: Callable[[Moment], tuple
             )
         sides += found
     tables = tuple(_table(feature) for feature in features)
-    return Shifts(tuple(features), tuple(sides), tables)
+    return Shifts(tuple(features), tuple(sides), tables, tolerance)
 
 
 def _table(feature: FeatureProfile) -> Array:

@@ -173,9 +173,17 @@ def _answers(y_pred: Floats, width: int) -> Floats:
 def _columns(features: pa.Array) -> dict[str, pa.Array]:
     """Features by name: of a struct, or of the JSON text that was sent."""
     if not pa.types.is_struct(features.type):
-        rows = [{} if text is None else msgspec.json.decode(text) for text in features.to_pylist()]
+        rows = [_row(text) for text in features.to_pylist()] if _is_text(features) else []
         return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(_names(rows))}
     return dict(zip((each.name for each in features.type), features.flatten(), strict=True))
+
+
+def _row(text: str | None) -> dict[str, Any]:
+    """A row's features; none of what is no object: the servers refuse it, and it must not stop the loop."""
+    try:
+        return msgspec.json.decode(text or "{}", type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
 
 
 def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
@@ -186,12 +194,14 @@ def _column(values: list[Any]) -> pa.Array:
     """Values as JSON has them; of mixed kinds, as text."""
     try:
         return pa.array(values)
-    except (pa.ArrowInvalid, pa.ArrowTypeError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
         return pa.array([None if value is None else str(value) for value in values], pa.string())
 
 
 def _bins(reader: Reader, column: pa.Array | None, rows: int) -> Bins:
     """The bin of each value; what is of another kind than the reference's is missing. Shape (n,)."""
+    if column is not None and pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
     values = None if column is None or not reader.is_number else _floats(column)
     if values is not None:
         return reader.numbers(values)
