@@ -20,7 +20,7 @@ from lossloop.app import keeping
 from lossloop.app.alone import stopped
 from lossloop.app.erasing import Counts, Erasure, erase_unit, survey
 from lossloop.app.home import Home
-from lossloop.app.keeping import Keeper, keep
+from lossloop.app.keeping import Keeper, keep, prune
 from lossloop.app.reading import prediction
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.clock import DAY, ManualClock, SystemClock
@@ -32,7 +32,8 @@ from lossloop.ledger.postgres.keeping import may_remove
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.postgres.setup import grant, init_store
 from lossloop.ledger.postgres.turns import Turn
-from tests.app.desk import MODEL, Desk
+from tests.app.desk import MODEL, Desk, happened, ticked
+from tests.app.desk import asked as predictions
 from tests.app.keepsakes import UNIT, figures, storied
 from tests.app.processes import started
 from tests.app.server import within
@@ -147,6 +148,48 @@ def test_what_expired_goes_on_counting_as_in_files(files: Desk, desk: Desk) -> N
         assert figures(each.home) == before
         assert [gone.predictions for gone in keep(each.home, later(901))] == [0]
     assert anew(desk) == close_to(anew(files))
+    assert anew(desk)["counts"]["predictions"] == before["counts"]["predictions"]
+
+
+def test_what_expired_is_known_again_in_a_state_made_anew(files: Desk, desk: Desk, tmp_path: Path) -> None:
+    """As if nothing had: `whole` keeps everything, and is never made anew."""
+    shutil.copytree(files.home.path, tmp_path / "whole")
+    whole = Desk(home=Home(path=tmp_path / "whole"), sent=8)
+    for each in (files, desk):
+        each.send(happened(40, ["p000000"], 1.0))
+        keep(each.home, later(0))  # in files only what is sealed expires
+        assert prune(each.home, MODEL, larger_than=0).predictions == 8
+        assert rebuild(each.home).agrees
+    whole.send(happened(40, ["p000000"], 1.0))
+    assert figures(desk.home) == figures(files.home) == figures(whole.home)
+    for each in (files, desk, whole):
+        each.send(
+            happened(50, ["p000001"], 1.0),
+            happened(51, ["p000002", "p000003"], 0.0),
+            predictions(52, [0.25, 0.5], ["p000003", "new"], units=["bob", "bob"]),
+            ticked(80),
+        )
+    for each in (files, desk):
+        assert figures(each.home) == figures(whole.home)
+        assert rebuild(each.home).agrees
+        assert figures(each.home) == figures(whole.home)
+    assert figures(whole.home)["counts"]["corrections"] == 2
+
+
+def test_a_person_is_erased_from_what_has_expired(desk: Desk) -> None:
+    prune(desk.home, MODEL, larger_than=0)
+    desk.send(happened(60, ["p000000"], 1.0), predictions(60, [0.1], ["p000002"], units=["bob"]))
+    before = figures(desk.home)
+    assert erased(desk.home).models == {MODEL: Counts(predictions=5, outcomes=5)}
+    assert not left(place(desk), UNIT, "p000000", "p000002")
+    keys = Keys(desk.home.settings().secret)
+    with closing(desk.home.log.reader()) as log:
+        kept = [entry.frame.batch for entry in log.read({}) if "key_low" in entry.frame.batch.schema.names]  # type: ignore[union-attr]
+    assert {unit for batch in kept if "unit_key" in batch.schema.names
+            for unit in batch.column("unit_key").to_pylist()} == {keys.unit("bob"), 0}  # fmt: skip
+    assert sum(batch.num_rows for batch in kept) == 8
+    assert figures(desk.home) == before
+    assert erased(desk.home).models == {}
     assert anew(desk)["counts"]["predictions"] == before["counts"]["predictions"]
 
 
