@@ -22,7 +22,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
-from lossloop.core.profiles import Estimate
+from lossloop.core.estimates import Estimate
 from lossloop.judges import Audited, Estimated, calibration, expected_loss, parse, probabilities
 
 Array = npt.NDArray[np.float64]

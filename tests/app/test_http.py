@@ -201,6 +201,8 @@ def test_how_late_labels_come_can_be_read(server: Server, model: str) -> None:
     assert told["predictions"] >= 1
     assert told["mature_after"]["recommended"] is None
     assert server.call("GET", "/v1/models/none/labels").status == 404
+    refused = server.call("GET", f"/v1/models/{model}/labels/wanted")
+    assert (refused.status, refused.body["field"]) == (422, "watches")
 
 
 def test_metrics_can_be_read(server: Server) -> None:

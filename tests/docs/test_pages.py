@@ -13,6 +13,7 @@ FOLLOWED = (
     ("how-to/serve-onnx.md", "how-to/read-the-log.md", "how-to/retrain.md"),
     ("how-to/get-notified.md",),
     ("how-to/watch-for-drift.md",),
+    ("how-to/judge-before-labels.md",),
     ("how-to/record-from-your-service.md",),
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),

@@ -23,7 +23,10 @@ from lossloop.judges import (
     Guardrail,
     Pairs,
     Regression,
+    Seasonal,
+    SeasonalGuardrail,
     Shadow,
+    Skill,
     SliceLosses,
     Slices,
     parse,
@@ -96,6 +99,14 @@ def _audits(judge: Audited, gap: float) -> Callable[[np.random.Generator, int], 
 def _bad_audits(judge: Audited) -> tuple[Audits, ...]:
     fine, drawn = np.array([0.1, 0.1]), np.array([True, True])
     return tuple(judge.audits(fine, np.array([0.1, bad]), drawn) for bad in (np.inf, -np.inf, -0.5))
+
+
+def _seasonal(gap: float) -> Callable[[np.random.Generator, int], Seasonal]:
+    def draw(rng: np.random.Generator, rows: int) -> Seasonal:
+        limit = rng.choice([0.4, 0.6], rows)
+        return Seasonal(loss=limit * rng.uniform(0.5, 1.3, rows) + gap, limit=limit)
+
+    return draw
 
 
 AUDITED = Audited(limit=0.3, promise=parse("1 per 1000 outcomes"), rate=0.5, cap=0.5)
@@ -199,6 +210,18 @@ EXAMPLES = {
         _slices(1.0),
         _slices(2.0),
         BAD_SLICES,
+    ),
+    "seasonal guardrail": Example(
+        SeasonalGuardrail(promise=PROMISE),
+        _seasonal(0.0),
+        _seasonal(0.6),
+        tuple(Seasonal(loss=np.array([0.1, bad]), limit=np.ones(2)) for bad in (np.nan, np.inf, -0.5)),
+    ),
+    "skill": Example(
+        Skill(tolerance=0.1, promise=PROMISE, reach=1.0),
+        _losses(-0.3, 0.3),
+        _losses(0.1, 0.9),
+        tuple(np.array([0.1, bad]) for bad in (np.inf, -np.inf, 1.5, -1.5)),
     ),
     "shadow": Example(_shadow("worst_case"), _pairs(0.0, 0.05), _pairs(0.4, 0.05), BAD_PAIRS),
     "shadow, missing alike": Example(

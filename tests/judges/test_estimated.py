@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lossloop import losses
 from lossloop.core.errors import InputError
-from lossloop.core.profiles import CALIBRATED, DIRECT, Estimate
+from lossloop.core.estimates import CALIBRATED, DIRECT, Estimate
 from lossloop.core.records import VerdictKind
 from lossloop.judges import Estimated, calibration, direct, direct_loss, expected_loss, parse, probabilities
 

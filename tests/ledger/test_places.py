@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.ledger.joined import places as ours
-from lossloop.ledger.joined.places import Places, place_of
+from lossloop.ledger.joined.places import Places, first_places, place_of
 from lossloop.ledger.sqlite.state import State
 
 frames = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["", "flush", "again"])), max_size=60)
@@ -101,3 +101,30 @@ def test_rows_are_counted_by_the_numbers_of_their_frames(counts: list[int], want
     assert places.are_in("segment 1", np.arange(len(rows)), len(rows), stretches).tolist() == mine
     everything = ((1, 1000),)
     assert places.rows_in("segment 1", len(rows), everything) == places.rows_in("segment 1", len(rows))
+
+
+@settings(max_examples=30)
+@given(frames, st.sets(st.integers(0, 250)))
+def test_a_segment_is_read_from_the_first_frame_that_holds_a_wanted_row(
+    frames: list[tuple[int, str]], wanted: set[int]
+) -> None:
+    store, placed = new(), list[tuple[str, int]]()
+    places = Places(store, "m")
+    for number, (count, _) in enumerate(frames):
+        where = (f"segment {number % 3}", 1000 * number)
+        places.note(len(placed), *where)
+        placed += [where] * count
+    with store.transaction():
+        places.flush()
+    rows = np.array(sorted(row for row in wanted if row < len(placed)), np.int64)
+    expected: dict[str, int] = {}
+    for row in rows.tolist():
+        segment, start = placed[row]
+        expected.setdefault(segment, start)
+    assert first_places(store, "m", rows) == expected
+
+
+def test_nothing_wanted_and_nothing_noted_is_read_from_nowhere() -> None:
+    store = new()
+    assert first_places(store, "m", np.array([0, 5])) == {}
+    assert first_places(store, "m", np.empty(0, np.int64)) == {}

@@ -11,6 +11,10 @@ from collections.abc import Iterator
 from typing import Annotated
 
 from lossloop.core.records import Record
+from lossloop.core.seasons import Season
+
+Share = Annotated[float, "share"]
+"""A share of 1, written ``5%`` or ``0.05``."""
 
 LEAST = 1e-100
 """Of a limit or a tolerance: losses are divided by it, and the largest is 1e100."""
@@ -83,7 +87,66 @@ class PredictionShiftWatch(Watch, frozen=True, tag="prediction_shift"):
         yield from share("tolerance", self.tolerance)
 
 
-AnyWatch = GuardrailWatch | RegressionWatch | DriftWatch | PredictionShiftWatch
+class EstimateWatch(Watch, frozen=True, tag="estimate"):
+    """Is the loss that is estimated before labels come within `limit`, or the reference plus `tolerance`?"""
+
+    limit: float | None = None
+    tolerance: float | None = None
+    audit: Share | None = None
+    """How many predictions are drawn for an audit; it is then judged at the judging age, by their labels."""
+
+    def problems(self) -> Iterator[Wrong]:
+        """See `Watch`."""
+        if (self.limit is None) == (self.tolerance is None):
+            yield "kind", "an estimate needs either the key 'limit' or the key 'tolerance'"
+        for key, number in (("limit", self.limit), ("tolerance", self.tolerance)):
+            if number is not None:
+                yield from positive(key, number)
+
+
+class SeasonalWatch(Watch, frozen=True, tag="seasonal"):
+    """Is the mean loss at most the limit of its season?"""
+
+    season: Season
+    limit: float | None = None
+    """Of a season as the reference's is on average; each gets its share of it, as the reference has it."""
+    limits: dict[str, float] = {}
+    """The limit of each part of the season, by its name."""
+
+    def problems(self) -> Iterator[Wrong]:
+        """See `Watch`."""
+        if (self.limit is None) == (not self.limits):
+            yield "kind", "a seasonal watch needs either the key 'limit' or the key 'limits'"
+        if self.limit is not None:
+            yield from positive("limit", self.limit)
+        for number in self.limits.values():
+            yield from positive("limits", number)
+        if self.limits and set(self.limits) != set(self.season.names):
+            names = ", ".join(self.season.names)
+            yield "limits", f"needs a limit for each {self.season}, and no other: {names}"
+
+
+class BaselineWatch(Watch, frozen=True, tag="baseline"):
+    """Is the mean loss at most that of the reference's baseline plus `tolerance`, on the same rows?"""
+
+    tolerance: float
+    clip_difference: float | None = None
+    """Differences are cut to this; needed where the loss is unbounded."""
+
+    def problems(self) -> Iterator[Wrong]:
+        """See `Watch`."""
+        if not (math.isfinite(self.tolerance) and self.tolerance >= 0):
+            yield "tolerance", f"must be 0 or above, in the loss's unit, not {self.tolerance:g}"
+        if self.clip_difference is not None and not (
+            math.isfinite(self.clip_difference) and self.clip_difference > max(self.tolerance, LEAST)
+        ):
+            yield "clip_difference", "must be above the tolerance, or no evidence could reach it"
+
+
+AnyWatch = (
+    BaselineWatch | DriftWatch | EstimateWatch | GuardrailWatch | PredictionShiftWatch | RegressionWatch
+    | SeasonalWatch
+)  # fmt: skip
 """Every kind there is; strict reading picks one by its tag."""
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Crowned
 from lossloop.app.judging import CHAMPION, Lens
-from lossloop.app.watches import OF_ARRIVALS, Arrived, Found, OfArrivals, by_rows
+from lossloop.app.watches import Arrived, Found, OfArrivals, by_rows, of_arrivals
 from lossloop.app.watches.base import mean_of
 from lossloop.app.watching import fail, judge_found
 from lossloop.core.calendar import Block, Int64
@@ -103,7 +103,7 @@ def closed(books: Books, model: str, lens: Lens, now: Micros) -> Iterator[tuple[
 
 def _watches(lens: Lens) -> Iterator[tuple[str, OfArrivals]]:
     for name, watch in lens.policy.watches.items():
-        if (kind := OF_ARRIVALS.get(type(watch))) is not None:
+        if (kind := of_arrivals(watch)) is not None:
             yield name, kind
 
 
@@ -133,8 +133,9 @@ def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrive
 
 
 def _found(lens: Lens, name: str, evidence: Floats) -> Found:
-    kind = OF_ARRIVALS[type(lens.policy.watches[name])]
-    return Found(evidence=evidence, mean=mean_of(evidence.ravel()) if kind.shows_mean else None)
+    kind = of_arrivals(lens.policy.watches[name])
+    shows = kind is not None and kind.shows_mean
+    return Found(evidence=evidence, mean=mean_of(evidence.ravel()) if shows else None)
 
 
 def _gather(books: Books, key: str, crowned: Crowned, evidence: Floats, blocks: Int64) -> None:

@@ -11,7 +11,7 @@ from lossloop.app.acting import Acting
 from lossloop.app.books import WatchState
 from lossloop.app.judging import Lens
 from lossloop.app.stepping import again, begun, goes_on, is_over, step
-from lossloop.app.watches import OF_OUTCOMES, Found, judge_of
+from lossloop.app.watches import Found, judge_of, of_outcomes
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict, VerdictKind
@@ -26,7 +26,7 @@ def judge_outcomes(acting: Acting, lens: Lens, name: str, rows: Rows, block: Blo
     A watch that looks at arrivals has nothing to do here.
     """
     watch = lens.policy.watches[name]
-    kind, crowned = OF_OUTCOMES.get(type(watch)), acting.books.crowned(acting.model)
+    kind, crowned = of_outcomes(watch), acting.books.crowned(acting.model)
     if kind is None or crowned is None:
         return
     mine = lens.champion_rows(rows, crowned.version)

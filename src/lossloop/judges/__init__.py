@@ -32,6 +32,8 @@ from lossloop.judges.reference import (
     reference_of_blocks,
     refuse_per_row,
 )
+from lossloop.judges.seasonal import Seasonal, SeasonalGuardrail
+from lossloop.judges.skill import Skill
 from lossloop.judges.sliced import SliceLosses, SliceState
 from lossloop.judges.slices import SliceFinding, Slices
 from lossloop.judges.streams import Columns, Streams
@@ -66,8 +68,11 @@ __all__ = [
     "Reference",
     "Regression",
     "RiskState",
+    "Seasonal",
+    "SeasonalGuardrail",
     "Shadow",
     "Sketch",
+    "Skill",
     "SliceFinding",
     "SliceLosses",
     "SliceState",

@@ -131,7 +131,10 @@ class Audited:
         """Judge rows, or means of blocks, in prediction order."""
         if problem := self._problem(evidence):
             return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
-        eta = self._etas(state, evidence)
+        # Sums that go on one by one, so that they are the same however rows are cut.
+        cross = np.cumsum(np.concatenate(([state.cross], evidence.drawn_cross)))
+        square = np.cumsum(np.concatenate(([state.square], evidence.drawn_square)))
+        eta = self._etas(cross[:-1], square[:-1])
         unbiased = eta * (evidence.estimate - evidence.drawn_estimate) + evidence.drawn_loss
         low = -(1.0 / self.rate - 1.0) * self.cap * eta
         ratios = np.maximum(unbiased - low, 0.0) / (self.limit - self.floor - low)
@@ -139,8 +142,7 @@ class Audited:
         seen = state.seen.add(unbiased + self.floor)
         moved = AuditState(
             wealth=wealth, seen=seen,
-            cross=state.cross + float(evidence.drawn_cross.sum()),
-            square=state.square + float(evidence.drawn_square.sum()),
+            cross=float(cross[-1]), square=float(square[-1]),
         )  # fmt: skip
         return moved, verdict_of(
             self._engine, wealth, step, _KINDS, effect=asymptotic_interval(seen), assumption=self._assumption,
@@ -148,13 +150,11 @@ class Audited:
             f"{self.limit:.4g}: {reached(self._engine, wealth, step.evidence)}",
         )  # fmt: skip
 
-    def _etas(self, state: AuditState, evidence: Audits) -> Array:
-        """How far each estimate is trusted, decided by what came before it."""
+    def _etas(self, cross: Array, square: Array) -> Array:
+        """How far each estimate is trusted, decided by the sums before it."""
         if self.eta is not None:
-            return np.full(len(evidence), self.eta)
+            return np.full(len(cross), self.eta)
         prior = _PRIOR / self.rate * (self.limit - self.floor) ** 2
-        cross = state.cross + np.cumsum(evidence.drawn_cross) - evidence.drawn_cross
-        square = state.square + np.cumsum(evidence.drawn_square) - evidence.drawn_square
         return np.clip((prior + cross) / (prior + square), 0.0, 1.0)
 
     def _problem(self, evidence: Audits) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossloop.core.errors import InputError
-from lossloop.core.profiles import CALIBRATED, DIRECT, Estimate
+from lossloop.core.estimates import CALIBRATED, DIRECT, Estimate
 from lossloop.core.records import Verdict
 from lossloop.judges.absolute import Guardrail, RiskState
 from lossloop.judges.base import losses_array

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
-from lossloop.core.errors import InputError
+from lossloop.core.errors import InputError, alternatives
+from lossloop.core.estimates import Estimate
 from lossloop.core.ids import digest
 from lossloop.core.profile import Profile
 from lossloop.core.records import Record
+from lossloop.core.seasons import Season
 
 
 class FeatureKind(StrEnum):
@@ -44,12 +46,30 @@ class Reference(Record, frozen=True):
     rows: int
     design_effect: float
     row_upper: float | None = None
+    estimate: Estimate | None = None
+    """How the loss is estimated from a prediction; needed by watches that estimate it."""
+    baseline: float | tuple[float, ...] | None = None
+    """The one answer of a simple predictor, such as the share of 1; needed by watches against a baseline."""
+    seasons: dict[str, tuple[float, ...]] = {}
+    """By a season's name the mean loss of each of its parts, in order; limits are learned from them."""
 
     def __post_init__(self) -> None:
         if not self.block_means or not all(map(math.isfinite, self.block_means)):
             raise InputError(
                 "a reference needs one or more finite block means", field="reference.block_means"
             )
+        for name, means in self.seasons.items():
+            if name not in [*Season]:
+                raise InputError(
+                    f"there is no season {name!r}; {alternatives(name, Season)}", field="reference.seasons"
+                )
+            season = Season(name)
+            if len(means) != len(season.names) or not all(map(math.isfinite, means)):
+                raise InputError(
+                    f"the season {season} needs {len(season.names)} finite means, for {season.names[0]} to "
+                    f"{season.names[-1]}",
+                    field=f"reference.seasons.{season}",
+                )
 
 
 class Manifest(Record, frozen=True):

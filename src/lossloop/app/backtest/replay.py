@@ -17,7 +17,7 @@ from lossloop.app.books import Point, WatchState
 from lossloop.app.judging import Lens
 from lossloop.app.reigns import Reign
 from lossloop.app.stepping import again, begun, is_over, step
-from lossloop.app.watches import OF_OUTCOMES, by_rows, judge_of
+from lossloop.app.watches import by_rows, judge_of, of_outcomes
 from lossloop.core.calendar import Block
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
@@ -61,10 +61,11 @@ class _Running:
 
     def look(self, champion: Version, mine: Rows, *, now: Micros, block: Block | None, waits: bool) -> None:
         """Judge a champion's rows as the loop does at the moment `now`."""
-        if self.judge is None or self.state is None:
+        kind = of_outcomes(self.watch)
+        if kind is None or self.judge is None or self.state is None:
             return
         try:
-            found = OF_OUTCOMES[type(self.watch)].evidence(self.lens, self.watch, champion, mine, block)
+            found = kind.evidence(self.lens, self.watch, champion, mine, block)
         except InputError as error:
             self._failed(champion, error)
             return
@@ -103,7 +104,7 @@ class _Running:
             self.problems.append(problem)
 
     def told(self) -> Replayed:
-        arrivals = type(self.watch) not in OF_OUTCOMES
+        arrivals = of_outcomes(self.watch) is None
         return Replayed(
             watch=self.name, asks=self.watch.kind, promise=parse(self.watch.promise).words,
             counts="outcomes" if by_rows(self.watch) else "blocks",
@@ -116,18 +117,18 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
     """What each watch of a policy would have said of the past, and what each block lost."""
     lens = Remembering(policy=policy)
     running = [_Running(lens=lens, name=name, watch=watch) for name, watch in policy.watches.items()]
-    of_outcomes = [each for each in running if type(each.watch) in OF_OUTCOMES]
-    by_block = [each for each in of_outcomes if not by_rows(each.watch)]
+    judged = [each for each in running if of_outcomes(each.watch)]
+    by_block = [each for each in judged if not by_rows(each.watch)]
     days: list[Day] = []
     for reign in past.reigns:
         champion = versions.find(past.books.documents, past.model, reign.crowned.version)
-        for each in of_outcomes:
+        for each in judged:
             each.crown(champion, reign)
         for now, block, mine in _blocks(past, lens, reign, tell):
             days.append(_day(lens, block, champion.number, mine))
             for each in by_block:
                 each.look(champion, mine, now=now, block=block, waits=past.waits(now))
-        for each in of_outcomes:
+        for each in judged:
             if by_rows(each.watch):
                 for now, mine in _looks(past, lens, reign, each.name, tell):
                     each.look(champion, mine, now=now, block=None, waits=past.waits(now))

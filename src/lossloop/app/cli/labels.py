@@ -1,4 +1,4 @@
-"""`lossloop labels ...`: how late labels come, and what those that did not come can hide."""
+"""`lossloop labels ...`: how late labels come, what is missing, and which labels are wanted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
-from lossloop.app.labels import label_delay_at
+from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.judges.delay import USUAL_SHARE
 
 _WIDTH = 40
@@ -47,6 +47,32 @@ def delay(
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
     if found["curve"]:
         screen.print(chart(found))
+
+
+def wanted(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
+    """List the predictions that were drawn for an audit and wait for their label.
+
+    Parameters
+    ----------
+    model
+        The model.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    found = wanted_at(home(state), model)
+    if json:
+        print_json(found)
+    elif not found["wanted"]:
+        print(f"No prediction of {model} waits for an audit; {found['share']:.3g} of them are drawn.")
+    else:
+        table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
+        for name in ("id", "version", "at", "until"):
+            table.add_column(name, justify="right" if name == "version" else "left", no_wrap=True)
+        for each in found["wanted"]:
+            table.add_row(Text(each["id"]), str(each["version"]), each["at"], each["until"])
+        console().print(table)
 
 
 def summary(found: dict[str, Any]) -> list[Text | str]:

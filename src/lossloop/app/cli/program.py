@@ -40,6 +40,7 @@ _COMMANDS = {
     "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
+    "labels wanted": ("lossloop.app.cli.labels:wanted", "List predictions that wait for an audit."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
 _FAMILIES = {

@@ -25,7 +25,7 @@ from lossloop.app.commands import (
 from lossloop.app.http import requests
 from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
-from lossloop.app.labels import label_delay_at
+from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.app.metrics import measure_at
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
@@ -165,6 +165,11 @@ async def _measure_model(call: Call) -> Reply:
         return 200, await asyncio.to_thread(measure_at, call.running.home, call.path["model"])
 
 
+async def _list_wanted(call: Call) -> Reply:
+    async with _READING:
+        return 200, await asyncio.to_thread(wanted_at, call.running.home, call.path["model"])
+
+
 async def _show_prediction(call: Call) -> Reply:
     running = call.running
     found = prediction(running.state, running.log, running.keys, call.path["model"], call.path["id"])
@@ -247,6 +252,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="What a model's watches saw, as charts: losses with bands, evidence, decisions marked."),
     Endpoint(method="GET", path="/v1/models/{model}/metrics", handler=_measure_model,
              summary="Accuracy, F1, AUC, calibration and the like, by version and role."),
+    Endpoint(method="GET", path="/v1/models/{model}/labels/wanted", handler=_list_wanted,
+             summary="Predictions that were drawn for an audit and wait for their label."),
     Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
              summary="One prediction, with its outcome if that has come."),
     Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from lossloop.act.policy import Missing, Policy
+from lossloop.act.watches import BaselineWatch, RegressionWatch
 from lossloop.app.books import Books
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
@@ -111,9 +112,9 @@ def _gap(due: Due, lens: Lens) -> Gap:
 def _tolerances(policy: Policy) -> list[tuple[str, float]]:
     """What a policy wants to tell apart, by the name of who wants it; in the loss's unit."""
     found = [
-        (f"watch {name}", tolerance)
+        (f"watch {name}", watch.tolerance)
         for name, watch in policy.watches.items()
-        if (tolerance := getattr(watch, "tolerance", None)) is not None
+        if isinstance(watch, (BaselineWatch, RegressionWatch))
     ]
     plan = policy.rollout
     if plan is not None and policy.labels.missing is Missing.WORST_CASE:

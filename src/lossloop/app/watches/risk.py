@@ -23,6 +23,7 @@ from lossloop.judges import (
     refuse_per_row,
 )
 from lossloop.ledger.joined.table import Rows
+from lossloop.registry import Reference as Measured
 from lossloop.registry import Version
 
 
@@ -76,12 +77,8 @@ def check_rows(lens: Lens, promise: str, champion: Version) -> None:
         refuse_per_row(reference.design_effect)
 
 
-def reference_for(lens: Lens, promise: Promise, champion: Version) -> Reference:
-    """The bound of the champion's reference that a promise needs: over its rows, or over its blocks.
-
-    Raises:
-        InputError: There is no reference, or it is of another loss or over other blocks.
-    """
+def check_reference(lens: Lens, champion: Version) -> Measured:
+    """The champion's reference, if it is of the policy's loss; else raise InputError."""
     found = champion.manifest.reference
     if found is None:
         raise InputError(
@@ -92,6 +89,16 @@ def reference_for(lens: Lens, promise: Promise, champion: Version) -> Reference:
             f"the reference of {champion.name} is of {found.loss}, the policy's loss {lens.policy.loss}",
             field="reference.loss",
         )
+    return found
+
+
+def reference_for(lens: Lens, promise: Promise, champion: Version) -> Reference:
+    """The bound of the champion's reference that a promise needs: over its rows, or over its blocks.
+
+    Raises:
+        InputError: There is no reference, or it is of another loss or over other blocks.
+    """
+    found = check_reference(lens, champion)
     if parse_duration(found.block) != lens.policy.block:
         raise InputError(
             f"the reference of {champion.name} is over blocks of {found.block}, the policy's are of "

@@ -117,3 +117,23 @@ def place_of(store: Store, model: str, row: int) -> tuple[str, int] | None:
             break
         found = (chunk.batch.column("segment")[place].as_py(), chunk.batch.column("start")[place].as_py())
     return found
+
+
+def first_places(store: Store, model: str, rows: Int64) -> dict[str, int]:
+    """Of each segment that holds some of a model's rows: behind which offset the first frame of these lies.
+
+    Args:
+        store: Where the notes lie.
+        model: Whose rows.
+        rows: Ascending. Shape (n,).
+    """
+    batches = [chunk.batch for chunk in store.chunks(f"{FRAMES}/{model}")]
+    if not batches or not len(rows):
+        return {}
+    frames = pa.Table.from_batches(batches)
+    places = np.unique(np.searchsorted(frames.column("first").to_numpy(), rows, side="right") - 1)
+    noted = frames.take(pa.array(places[places >= 0]))
+    found: dict[str, int] = {}
+    for segment, start in zip(noted["segment"].to_pylist(), noted["start"].to_pylist(), strict=True):
+        found.setdefault(segment, start)
+    return found

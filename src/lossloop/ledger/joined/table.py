@@ -48,6 +48,8 @@ class Rows:
     """Predictions by column, in prediction order. Arrays of n; `y_pred` (n,) or (n, classes)."""
 
     seq: Int64
+    key_low: UInt64
+    """Half of the keyed hash of its id, 0 of one that was erased: a number that no sender can choose."""
     version: Int64
     role: Array
     """Places in ROLES."""

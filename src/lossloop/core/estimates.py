@@ -1,4 +1,4 @@
-"""What a version's reference says beside its mean loss: how to estimate, to expect and to compare."""
+"""How a loss is estimated from a prediction alone: small maps that a version's reference holds."""
 
 from __future__ import annotations
 

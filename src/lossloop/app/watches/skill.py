@@ -1,0 +1,76 @@
+"""Baseline: is the champion still better than one answer for all?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lossloop.act.policy import Missing
+from lossloop.act.watches import BaselineWatch
+from lossloop.app.judging import Lens, mean_of_block
+from lossloop.app.watches.base import Found, mean_of
+from lossloop.app.watches.risk import check_reference, check_rows
+from lossloop.core.calendar import Block
+from lossloop.core.errors import InputError
+from lossloop.judges import Skill, parse
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.table import Rows
+from lossloop.registry import Version
+
+
+class BaselineKind:
+    """The champion's loss less the baseline's, on the same rows: what hits both alike cancels."""
+
+    cannot_see = "a loss that rises for model and baseline alike, as in a harder season"
+
+    def judge(self, lens: Lens, watch: BaselineWatch, champion: Version) -> Skill:
+        """See `OfOutcomes`."""
+        check_rows(lens, watch.promise, champion)
+        baseline_of(lens, champion)
+        clip, reach = watch.clip_difference, lens.bound - lens.floor
+        clips = clip is not None and clip < reach
+        return Skill(
+            tolerance=watch.tolerance, promise=parse(watch.promise), clips=clips,
+            reach=clip if clip is not None and clips else reach,
+        )  # fmt: skip
+
+    def evidence(
+        self, lens: Lens, watch: BaselineWatch, champion: Version, rows: Rows, block: Block | None
+    ) -> Found:
+        """See `OfOutcomes`; an outcome that did not come counts as `labels.missing` says."""
+        labels = rows.labels_by(lens.policy.labels.mature_after)
+        answers = np.broadcast_to(baseline_of(lens, champion), (len(rows), *_shape(lens, champion)))
+        found = lens.scores(labels, rows.y_pred) - lens.scores(labels, np.array(answers))
+        labelled = int(np.count_nonzero(~np.isnan(found)))
+        if lens.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
+            judged = found[~np.isnan(found)] if block is None else mean_of_block(found, rows)
+            judged = judged[~np.isnan(judged)]
+        else:
+            worst = np.where(np.isnan(found), -self.judge(lens, watch, champion).reach, found)
+            judged = worst if block is None else mean_of_block(worst, rows)
+        return Found(evidence=judged, mean=mean_of(found), labelled=labelled)
+
+
+def baseline_of(lens: Lens, champion: Version) -> Floats:
+    """The one prediction of the champion's baseline: a number, or one for each class.
+
+    Raises:
+        InputError: The reference has none, or the policy's loss does not take it.
+    """
+    found = check_reference(lens, champion).baseline
+    if found is None:
+        raise InputError(
+            f"the reference of {champion.name} has no baseline; register the version with one, such as the "
+            "share of 1 among held-out labels",
+            field="reference.baseline",
+        )
+    baseline = np.asarray(found, dtype=np.float64)
+    if np.isnan(lens.scores(np.zeros(1), baseline[None])).all():
+        raise InputError(
+            f"{lens.policy.loss} does not take the baseline {found} of {champion.name}",
+            field="reference.baseline",
+        )
+    return baseline
+
+
+def _shape(lens: Lens, champion: Version) -> tuple[int, ...]:
+    return baseline_of(lens, champion).shape
