@@ -175,6 +175,45 @@ def test_values_are_put_where_they_belong() -> None:
     assert same(part.column("y_true")[1], [7, nan])
 
 
+@given(
+    large=st.sampled_from([2, 8, 300]), narrow=st.sampled_from([1, 8]),
+    batches=st.lists(st.tuples(st.integers(1, 200), st.sampled_from([1, 2, 9])), min_size=1, max_size=6),
+)  # fmt: skip
+def test_a_part_grows_without_changing_a_row(large: int, narrow: int, batches: list[tuple[int, int]]) -> None:
+    """Whether a column has room for all at once, as of some size, or a little more each time."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in (("_LARGE", large), ("_NARROW", narrow), ("_LEAST", 2), ("PART_ROWS", 1000)):
+            patched.setattr(ours, name, value)
+        part, wanted = Part(0, never), np.empty((0, 9))
+        for count, width in batches:
+            if count > part.room:
+                break
+            start = part.count
+            vectors = np.arange(start, start + count)[:, None] + np.arange(width) / 10.0
+            part.append(rows(start, count, y_pred=vectors), 0, count)
+            part.put("y_true", np.array([start]), np.array([start / 2]))
+            wanted = np.concatenate([wanted, widened(vectors, 9)])
+        every = np.arange(part.count)
+        assert same(widened(part.column("y_pred"), 9), wanted)
+        assert part.column("time").tolist() == every.tolist()
+        assert part.find(*keys_of(rows(0, part.count))).tolist() == every.tolist()
+        labelled = ~np.isnan(part.column("y_true"))
+        assert same(part.column("y_true")[labelled], every[labelled] / 2)
+        assert labelled.sum() <= len(batches)
+        assert (part.column("labelled_at") == NEVER).all()
+
+
+def test_a_part_may_hold_what_it_holds_and_hardly_anything_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ours, "_LARGE", 1000)
+    part, low = Part(0, never), np.random.default_rng(0).integers(1, 1 << 64, 40_000, np.uint64)
+    for start in range(0, 3000, 500):
+        part.append(rows(start, 500, key_low=low[start : start + 500]), 0, 500)
+        held, others = low[: start + 500], low[30_000:]
+        assert part.may_hold(held, bits_of(held)).all()
+        beyond = np.count_nonzero(part.may_hold(others, bits_of(others)))
+        assert beyond == len(others) if start + 500 <= 1000 else beyond < 10, "small parts have no filter"
+
+
 def keys_of(columns: Mapping[str, Array]) -> tuple[Array, Array]:
     return columns["key_high"], columns["key_low"]
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.ledger.joined import index as ours
-from lossloop.ledger.joined.index import Index
+from lossloop.ledger.joined.index import MOST, Index
 from lossloop.ledger.joined.keys import Int64, UInt64
 
 Key = tuple[int, int]
@@ -80,6 +80,18 @@ def test_what_was_erased_takes_no_place() -> None:
     index = filled(keys, [3000])
     assert np.count_nonzero(index._buckets >= 0) == 2
     assert found(index, keys, [(1, 0), (0, 1024), (5, 5)]).tolist() == [5000, 5001, -1]
+
+
+def test_the_last_row_that_there_may_be_is_found() -> None:
+    """Its number has all its bits set, as an empty slot has."""
+    high, low = np.random.default_rng(2).integers(1, 1 << 64, (2, MOST), np.uint64)
+    low[-1] = LAST
+    index = Index()
+    for start in (0, MOST // 2):
+        index.add(high, low, start, start + MOST // 2)
+    asked = np.array([MOST - 1, 0, MOST // 2])
+    assert index.find(high, low, high[asked], low[asked]).tolist() == asked.tolist()
+    assert index.find(high, low, high[asked] ^ np.uint64(1), low[asked]).tolist() == [-1] * 3
 
 
 def test_random_keys_by_the_hundred_thousand() -> None:

@@ -379,6 +379,36 @@ def test_a_commit_of_another_connection_is_seen_and_ones_own_is_not(path: Path, 
     other.close()
 
 
+def test_what_was_asked_for_in_vain_is_found_once_it_is_there(path: Path, state: State) -> None:
+    """That a document is not there is remembered, too: the fold asks for the same ones with every frame."""
+    with state.transaction():
+        assert state.get("thing", "a", int) is None
+        assert state.get("thing", "a", int) is None
+        state.put("thing", "a", 1)
+        assert state.get("thing", "a", int) == 1
+        state.drop("thing", "a")
+        assert state.get("thing", "a", int) is None
+    with state.transaction():
+        assert (state.get("thing", "a", int), state.get("thing", "b", Thing)) == (None, None)
+    state.put("thing", "a", 2)
+    other = State(path)
+    other.put("thing", "b", Thing(number=3))
+    other.close()
+    with state.transaction():
+        assert (state.get("thing", "a", int), state.get("thing", "b", Thing)) == (2, Thing(number=3))
+
+
+def test_what_an_inner_transaction_found_missing_is_not_believed_when_it_failed(state: State) -> None:
+    with state.transaction():
+        state.put("thing", "a", 1)
+        with contextlib.suppress(KeyError), state.transaction():
+            state.drop("thing", "a")
+            assert state.get("thing", "a", int) is None
+            raise KeyError
+        assert state.get("thing", "a", int) == 1
+    assert state.get("thing", "a", int) == 1
+
+
 def test_an_older_format_is_left_to_be_migrated(path: Path) -> None:
     State(path).close()
     with sqlite3.connect(path) as connection:

@@ -160,6 +160,25 @@ def check(made: Table, known: Known, draw: Any) -> None:
         assert np.atleast_1d(got)[: len(known.y_pred[row])].tolist() == known.y_pred[row]
 
 
+@settings(max_examples=40)
+@given(part=st.sampled_from([2, 5, 1000]), count=st.integers(1, 30), data=st.data())
+def test_several_columns_are_read_as_each_by_itself(part: int, count: int, data: st.DataObject) -> None:
+    with pytest.MonkeyPatch.context() as patched:
+        few(patched, part)
+        made, known = Table(new(), "m"), Known()
+        for start in range(0, count, 7):
+            made.append(batch(start, min(7, count - start), width=start % 3))
+        label(made, known, data.draw(st.lists(st.integers(0, count - 1), unique=True, max_size=5)), 1)
+        rows = np.array(data.draw(st.lists(st.integers(0, count - 1), max_size=9)), np.int64)
+        names = data.draw(st.permutations(["unit", "y_pred", "role", "y_true", "labelled_at", "content"]))
+        together = made.columns(names, rows)
+        for name, found in zip(names, together, strict=True):
+            assert np.array_equal(found, made.columns([name], rows)[0], equal_nan=name.startswith("y_"))
+            assert len(found) == len(rows)
+        moments = dict(zip(names, together, strict=True))["labelled_at"]
+        assert (moments != NEVER).tolist() == [row in known.labels for row in rows.tolist()]
+
+
 def test_an_empty_table_has_nothing() -> None:
     made = Table(new(), "m")
     assert (len(made), made.last_at, made.last_block, made.first_block_after(-9)) == (0, 0, None, None)

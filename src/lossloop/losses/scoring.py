@@ -25,6 +25,8 @@ def score_rows(
 ) -> tuple[Array, list[RowProblem]]:
     """Costs float64 (n,), NaN where a row has none, and the problems in the order of the rows."""
     batch, columns = read_batch(body, y_true, y_pred, features)
+    if not batch.problems:
+        return _of_clean(body, batch, columns)
     index = np.flatnonzero(batch.good)
     costs = np.full(len(batch.y_pred), np.nan)
     if not len(index):
@@ -35,6 +37,15 @@ def score_rows(
     beyond = beyond_bounds(costs[index], body.declared.bounds, index)
     costs[[problem.row for problem in beyond]] = np.nan
     return costs, sorted([*batch.problems, *beyond], key=lambda problem: problem.row)
+
+
+def _of_clean(body: Body, batch: Examined, columns: Features | None) -> tuple[Array, list[RowProblem]]:
+    """The same of a batch without a bad row: most are."""
+    inputs = prepare(body.declared, batch.y_true, batch.y_pred)
+    costs = np.array(body.costs(*inputs, columns), dtype=np.float64)
+    beyond = beyond_bounds(costs, body.declared.bounds, np.arange(len(costs)))
+    costs[[problem.row for problem in beyond]] = np.nan
+    return costs, beyond
 
 
 def read_batch(

@@ -254,7 +254,10 @@ class Table:
     def first_block_after(self, block: Block) -> Block | None:
         """The first block behind another one that has rows; None where there is none yet."""
         row = self.rows_up_to("block", block)
-        return None if row >= len(self) else int(self.columns(["block"], np.array([row]))[0][0])
+        if row >= len(self):
+            return None
+        part = self._parts[row // PART_ROWS]
+        return int(part.column("block")[row - part.first])
 
     def rows_up_to(self, name: str, value: int) -> int:
         """How many rows have at most this value in a column that never decreases."""

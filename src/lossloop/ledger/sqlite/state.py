@@ -36,6 +36,8 @@ _UNUSABLE = (apsw.CantOpenError, apsw.CorruptError, apsw.IOError, apsw.NotADBErr
 _DAMAGED = (apsw.CorruptError, apsw.NotADBError, apsw.SQLError, apsw.MismatchError, UnicodeDecodeError)
 """What SQLite says of a file whose bytes were changed; its own queries are right."""
 _RETRIES = 5
+_NOTHING = object()
+"""In place of a document that is known not to be there."""
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
@@ -164,12 +166,17 @@ class State:
 
     def get(self, kind: str, key: str, type: type[T]) -> T | None:
         known = self._known.get((kind, key))
-        if known is not None and self._depth and _is_a(known, type):
-            return known  # type: ignore[no-any-return]
+        if known is not None and self._depth:
+            if known is _NOTHING:
+                return None
+            if _is_a(known, type):
+                return known  # type: ignore[no-any-return]
         if (kind, key) in self._dirty:
             self._write_dirty(kind)
         found = self._rows("get_document", kind, key)
         if not found:
+            if self._depth:
+                self._known[kind, key] = _NOTHING
             return None
         crc, body = found[0]
         value = _decoded(self._path, kind, key, crc, body, type)
