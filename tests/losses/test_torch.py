@@ -18,7 +18,7 @@ def test_torch_agrees_with_numpy(loss: Loss) -> None:
     agrees(loss, import_module("array_api_compat.torch"))
 
 
-@pytest.mark.parametrize("name", ["log_loss", "brier", "squared", "huber", "poisson_deviance"])
+@pytest.mark.parametrize("name", ["log_loss", "brier", "squared", "huber", "mase", "poisson_deviance"])
 def test_autograd_finds_the_same_gradient(name: str) -> None:
     torch, loss = import_module("torch"), get(name)
     labels = torch.asarray([0, 1, 1, 0])

@@ -22,6 +22,7 @@ from lossloop.losses import (
     log_loss,
     log_loss_multiclass,
     loss,
+    mase,
     pinball,
     poisson_deviance,
     squared,
@@ -43,7 +44,9 @@ def test_slopes_of_probabilities(made: Loss, label: int, margin: float) -> None:
     assert made.gradient([label], [margin])[0] == pytest.approx(slope_between(made, label, margin), abs=1e-5)
 
 
-@pytest.mark.parametrize("made", [squared, huber.with_parameters(delta=0.7), pinball], ids=str)
+@pytest.mark.parametrize(
+    "made", [squared, huber.with_parameters(delta=0.7), pinball, mase.with_parameters(scale=2.5)], ids=str
+)
 @given(value=MARGIN, margin=MARGIN)
 def test_slopes_of_values(made: Loss, value: float, margin: float) -> None:
     if min(abs(abs(value - margin) - kink) for kink in (0.0, 0.7)) > 1e-3:

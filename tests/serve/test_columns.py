@@ -82,6 +82,11 @@ def test_labels() -> None:
         [1.0, 2.0], "no", "no", None, "no"
     ]  # fmt: skip
     assert told(columns.labels(pa.array([1.0]), Task.RANKING)) == ["no"]
+    lives = [[3.5, 1], [3.5, 0], [0, 1], [-1, 1], [1, 0.5], [1], [1, 1, 1], None, 3.5, [math.nan, 1]]
+    assert told(columns.labels(lives, Task.SURVIVAL)) == [
+        [3.5, 1.0], [3.5, 0.0], [0.0, 1.0], "no", "no", "no", "no", None, "no", "no"
+    ]  # fmt: skip
+    assert told(columns.labels([1.5, [1.5], None], Task.DISTRIBUTION)) == [1.5, "no", None]
 
 
 def test_outputs() -> None:
@@ -90,6 +95,10 @@ def test_outputs() -> None:
     assert told(columns.outputs(vectors, Task.MULTICLASS)) == [
         [0.5, 0.5], "no", "no", "no", "no", "no", [0.25] * 4
     ]  # fmt: skip
+    assert told(columns.outputs([[1, -2.5], [], [math.inf], 3, None], Task.DISTRIBUTION)) == [
+        [1.0, -2.5], "no", "no", "no", "no"
+    ]  # fmt: skip
+    assert told(columns.outputs([[1, 0.5], [0.5, 1.5], []], Task.SURVIVAL)) == [[1.0, 0.5], "no", "no"]
     offsets, inside = pa.array([0, 2, 4, 6], pa.int32()), pa.array([0.5, 0.5, 9.0, 9.0, 1.0, 0.0])
     hidden = pa.ListArray.from_arrays(offsets, inside, mask=pa.array([False, True, False]))
     assert told(columns.outputs(hidden, Task.MULTICLASS)) == [[0.5, 0.5], "no", [1.0, 0.0]]

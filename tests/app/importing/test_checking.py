@@ -240,6 +240,23 @@ def test_tasks_of_lists_have_lists(task: Task) -> None:
     assert column(happened, "y_true") == [[1.0, 0.0], None]
 
 
+def test_a_distribution_has_lists_and_happens_as_a_number() -> None:
+    columns = predictions(y_pred=[[1.0, 2.0], [3.0], [math.inf]])
+    found = held(Kind.PREDICTION, columns, against=terms(Task.DISTRIBUTION))
+    assert column(found, "y_pred") == [[1.0, 2.0], [3.0]]
+    happened = held(Kind.OUTCOME, outcomes([1.5, None]), against=terms(Task.DISTRIBUTION))
+    assert column(happened, "y_true") == [1.5, None]
+
+
+def test_survival_has_two_columns_of_its_outcomes() -> None:
+    columns = outcomes([[1.0, 0.0], None])
+    del columns["y_true"]
+    columns |= {"days": pa.array([30.0, -1.0]), "died": pa.array([1.0, 0.0])}
+    found = held(Kind.OUTCOME, columns, "y_true=days,died", against=terms(Task.SURVIVAL))
+    assert column(found, "y_true") == [[30.0, 1.0]]
+    assert "the label of a survival task is [time, event]" in next(iter(said(found).values()))[1]
+
+
 def test_features_come_with_their_row() -> None:
     found = held(
         Kind.PREDICTION, predictions(amount=[1.0, 2.0, 3.0], land=["FR", None, "DE"]), "features=amount,land",
