@@ -70,6 +70,7 @@ def asked(
     propensity: float = 1.0,
     units: Sequence[str | None] | None = None,
     shadow: tuple[int, Sequence[float]] | None = None,
+    features: Sequence[dict[str, Any]] | None = None,
     model: str = MODEL,
 ) -> Frame:
     """Predictions of one version within a millisecond; each loses what is given once its outcome comes."""
@@ -86,7 +87,7 @@ def asked(
             "shadow_version": [other] * count,
             "shadow_y_pred": [loss**0.5 for loss in others] if others else [None] * count,
             "content": [id.encode() for id in ids],
-            "features": None,
+            "features": None if features is None else [json.dumps(each) for each in features],
         },
         model=model,
     )

@@ -22,8 +22,10 @@ from lossloop.ledger.frames import Frame, Kind
 from tests.app.desk import DAY, MODEL, ROLLOUT, WATCH, Desk, asked, external, happened, policy_text, ticked
 
 SETTINGS = Settings(clock="event", salt="salt", retrain={"again": "somewhere:train"})
+WHERE = {"kind": "slices", "tolerance": 0.02, "promise": "5% false among alarms"}
 POLICY = policy_text(
-    watches={"worse": WATCH}, on={"worse": [{"retrain": "again"}, {"notify": "log"}]}, cooldown="3d",
+    watches={"worse": WATCH, "where": WHERE}, slices=["carrier", "carrier x hour"],
+    on={"worse": [{"retrain": "again"}, {"notify": "log"}]}, cooldown="3d",
     rollout=ROLLOUT, probation="9d", budget={"notify": "2 per 30d"},
 )  # fmt: skip
 
@@ -65,7 +67,12 @@ def facts() -> list[Frame]:
 
     def day(number: int, loss: float, version: int) -> None:
         mine = ids(3)
-        frames.append(asked(number * DAY + 1, [loss] * 3, mine, version=version, units=["a", "a", "b"]))
+        features = [{"carrier": f"c{number % 3}", "hour": hour} for hour in range(3)]
+        frames.append(
+            asked(
+                number * DAY + 1, [loss] * 3, mine, version=version, units=["a", "a", "b"], features=features
+            )
+        )
         frames.append(happened(number * DAY + 2, mine[: 2 + number % 2]))
         frames.append(happened(number * DAY + 9, mine[2:]))
 

@@ -14,6 +14,7 @@ FOLLOWED = (
     ("how-to/get-notified.md",),
     ("how-to/watch-for-drift.md",),
     ("how-to/judge-before-labels.md",),
+    ("how-to/find-the-slice.md",),
     ("how-to/record-from-your-service.md",),
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),

@@ -7,7 +7,17 @@ from types import ModuleType
 
 import pytest
 
-from benchmarks.judges import canary, dependence, drift, estimate, false_alarms, intervals, late, seasons
+from benchmarks.judges import (
+    canary,
+    dependence,
+    drift,
+    estimate,
+    false_alarms,
+    intervals,
+    late,
+    seasons,
+    slices,
+)
 
 
 def test_false_alarms_prints_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,3 +112,25 @@ def test_drift_keeps_its_promise_and_sees_what_it_says() -> None:
     blind = drift.cannot_tell(1, 1)
     assert blind["within the tolerance: +0.05 sigma"] == 0.0
     assert blind["+0.25 sigma, reference of 200 rows"] < blind["+0.25 sigma, reference of 4,000 rows"]
+
+
+def test_slices_keep_their_promise_and_are_sooner_than_a_watch_over_all() -> None:
+    healthy = slices.measure(100, 0, 20, 60, 0)
+    assert healthy.ever_wrongly <= 0.05
+    assert healthy.alone_wrongly > 0.1, "a promise for each slice is none for all"
+    few = slices.measure(100, 10, 20, 200, 0)
+    assert few.named_wrongly <= 0.05
+    assert few.days_to_first is not None
+    assert few.days_to_half is not None
+    assert few.all_rows_days is None or few.days_to_first < few.all_rows_days
+
+
+def test_slices_print_their_figures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slices, "COUNTS", (20,))
+    slices.main(["--replications", "2", "--days", "5", "--json"])
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [(row["slices"], row["bad"]) for row in rows] == [(20, 0), (20, 0), (20, 2), (20, 10)]
+    slices.main(["--replications", "2", "--days", "5"])
+    assert len(capsys.readouterr().out.splitlines()) == 5

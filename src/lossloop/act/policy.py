@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from lossloop.act.strict import Path, Problem, Reader, build
-from lossloop.act.watches import AnyWatch, Names, Share
+from lossloop.act.watches import AnyWatch, Names, Share, SlicesWatch
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
@@ -224,6 +224,17 @@ def _slices(policy: Policy) -> Iterator[Problem]:
                 ("slices", place),
                 f"{policy.unit!r} is the unit: it names whom a row is about, and a slice names a group",
             )
+    for watch_name, watch in policy.watches.items():
+        if isinstance(watch, SlicesWatch):
+            yield from _sliced(names, watch, ("watches", watch_name))
+
+
+def _sliced(names: list[str], watch: SlicesWatch, path: Path) -> Iterator[Problem]:
+    if not names:
+        yield Problem(path, "the policy has no slices; add some, such as: slices: [carrier, origin]")
+    for name in watch.by:
+        if names and name not in names:
+            yield Problem((*path, "by"), f"the policy has no slices by {name!r}; {alternatives(name, names)}")
 
 
 def _reactions(policy: Policy) -> Iterator[Problem]:

@@ -143,9 +143,26 @@ class BaselineWatch(Watch, frozen=True, tag="baseline"):
             yield "clip_difference", "must be above the tolerance, or no evidence could reach it"
 
 
+class SlicesWatch(Watch, frozen=True, tag="slices"):
+    """Is the mean loss of each slice at most its reference's upper bound plus `tolerance`, or `limit`?"""
+
+    by: Names = ()
+    """Which of the policy's slices; none for all of them."""
+    tolerance: float | None = None
+    limit: float | None = None
+
+    def problems(self) -> Iterator[Wrong]:
+        """See `Watch`."""
+        if (self.tolerance is None) == (self.limit is None):
+            yield "kind", "slices need either a tolerance, above the reference, or a limit"
+        for key, number in (("tolerance", self.tolerance), ("limit", self.limit)):
+            if number is not None:
+                yield from positive(key, number)
+
+
 AnyWatch = (
     BaselineWatch | DriftWatch | EstimateWatch | GuardrailWatch | PredictionShiftWatch | RegressionWatch
-    | SeasonalWatch
+    | SeasonalWatch | SlicesWatch
 )  # fmt: skip
 """Every kind there is; strict reading picks one by its tag."""
 

@@ -10,16 +10,17 @@ import msgspec
 from lossloop.act import outbox
 from lossloop.act.policy import Policy, override, read_policy
 from lossloop.act.rollout import Stage
+from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.forgetting import remember
 from lossloop.app.judging import Lens
-from lossloop.app.watches import judge_of
+from lossloop.app.watches import check_promise, judge_of
+from lossloop.app.watches.slices import cuts_of
 from lossloop.core.clock import Micros
 from lossloop.core.cuts import MOST_CUTS
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
-from lossloop.judges import parse
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.joined.slicing import dictionary_of
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone, Stretches
@@ -197,9 +198,18 @@ def _begin_anew(books: Books, before: Policy, after: Policy) -> None:
     """
     same = (before.labels, before.unit) == (after.labels, after.unit)
     for name, watch in before.watches.items():
-        if not same or after.watches.get(name) != watch:
+        if not same or after.watches.get(name) != watch or _cuts(before, watch) != _cuts(after, watch):
             for kind in ("watch", "watch_error", "gathered"):
                 books.documents.drop(kind, f"{after.model}/{name}")
+
+
+def _cuts(policy: Policy, watch: Watch) -> frozenset[str]:
+    """By what a watch tells rows apart, if it does."""
+    return (
+        frozenset(cut.key for cut in cuts_of(policy, watch))
+        if isinstance(watch, SlicesWatch)
+        else frozenset()
+    )
 
 
 def _check_history(policy: Policy, books: Books) -> None:
@@ -235,7 +245,7 @@ def check_watches(lens: Lens, books: Books, champion: int | None) -> None:
         lens.canary(lens.policy.rollout, None)
     for name, watch in lens.policy.watches.items():
         try:
-            parse(watch.promise)
+            check_promise(watch)
             if champion is not None:
                 judge_of(lens, watch, versions.find(books.documents, lens.policy.model, champion))
         except InputError as error:

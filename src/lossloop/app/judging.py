@@ -208,7 +208,7 @@ def _widened(y_pred: Any, columns: int, task: Task) -> Any:
     return [row for _ in y_pred]
 
 
-def _units(rows: Rows) -> Int64 | None:
+def numbered_units(rows: Rows) -> Int64 | None:
     """Whom each row is about, numbered as they come; a row without a unit is its own.
 
     Means are added up in the order of these numbers: it must not depend on how units are hashed.
@@ -222,5 +222,5 @@ def _units(rows: Rows) -> Int64 | None:
 
 def mean_of_block(values: Floats, rows: Rows) -> Floats:
     """A block's mean as an array of one: rows are averaged per unit, then units. NaN where every value is."""
-    found = block_means(values, np.zeros(len(values), np.int64), _units(rows)).mean
+    found = block_means(values, np.zeros(len(values), np.int64), numbered_units(rows)).mean
     return found if len(found) else np.array([np.nan])

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
-from lossloop.act.watches import Watch
+from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.books import Books, Counts
 from lossloop.app.reasons import reasons
 from lossloop.app.showing import shown
+from lossloop.app.slices import worst
 from lossloop.app.watches import kind_of
 from lossloop.core.clock import format_time
 from lossloop.core.records import Decision, Verdict
@@ -117,7 +118,8 @@ def _watch(books: Books, model: str, name: str, watch: Watch) -> dict[str, Any]:
         silent = {"kind": "no_data", "reason": "nothing was judged yet"}
         return {**asks, **(msgspec.to_builtins(failed) if failed else silent)}
     incident = None if state.incident is None else format_time(state.incident)
-    return {**asks, **msgspec.to_builtins(state.verdict), "incident": incident}
+    more = {"worst": worst(books, model, name)} if isinstance(watch, SlicesWatch) else {}
+    return {**asks, **msgspec.to_builtins(state.verdict), "incident": incident, **more}
 
 
 def _losses(books: Books, model: str) -> list[dict[str, Any]]:

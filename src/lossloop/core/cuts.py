@@ -47,6 +47,27 @@ class Cut(Record, frozen=True):
         return TIMES.join(axis.key for axis in self.axes)
 
 
+class SliceReference(Record, frozen=True):
+    """What a version's loss was on the reference rows of one slice; made by `judges.slice_references`."""
+
+    mean: float
+    """Of its block means."""
+    blocks: int
+    spread: float
+    """The standard deviation of its block means."""
+    rows: int
+    row_mean: float | None = None
+    row_upper: float | None = None
+    """An upper bound of the mean loss that takes rows as independent, for watches that judge rows."""
+
+    def __post_init__(self) -> None:
+        numbers = (self.mean, self.spread, self.row_mean or 0.0, self.row_upper or 0.0)
+        if not all(map(math.isfinite, numbers)) or self.spread < 0.0 or self.blocks < 1 or self.rows < 1:
+            raise InputError(
+                "the reference of a slice needs finite numbers, a block and a row", field="reference.slices"
+            )
+
+
 def read_cut(value: Any) -> Cut:
     """A cut as it stands in a policy.
 

@@ -35,6 +35,7 @@ from lossloop.judges.reference import (
 from lossloop.judges.seasonal import Seasonal, SeasonalGuardrail
 from lossloop.judges.skill import Skill
 from lossloop.judges.sliced import SliceLosses, SliceState
+from lossloop.judges.slicereferences import bound_of_blocks, bound_of_rows, slice_references
 from lossloop.judges.slices import SliceFinding, Slices
 from lossloop.judges.streams import Columns, Streams
 
@@ -82,6 +83,8 @@ __all__ = [
     "asymptotic_interval",
     "betting_interval",
     "block_means",
+    "bound_of_blocks",
+    "bound_of_rows",
     "calibration",
     "design_effect",
     "direct",
@@ -99,4 +102,5 @@ __all__ = [
     "reference_of",
     "reference_of_blocks",
     "refuse_per_row",
+    "slice_references",
 ]

@@ -30,7 +30,8 @@ _RATE = re.compile(
 )
 _CHANCE = re.compile(r"(?P<percent>[-\d.,_]+) ?%(?: chance)? (?P<mode>ever|once)", re.IGNORECASE)
 _AMONG = re.compile(
-    r"(?P<percent>[-\d.,_]+) ?% false among alarms(?: over (?P<unit>outcome|block)s)?", re.IGNORECASE
+    r"(?P<percent>[-\d.,_]+) ?% false among alarms(?: over (?P<unit>outcome|prediction|block)s)?",
+    re.IGNORECASE,
 )
 _SPACE = re.compile(r"\s+")
 
@@ -88,7 +89,8 @@ def parse(text: str) -> Promise:
     if match := _CHANCE.fullmatch(words):
         return chance(_number(match["percent"], words) / 100, _mode(match["mode"]), words=words)
     if match := _AMONG.fullmatch(words):
-        counts = Counts(match["unit"].lower() + "s") if match["unit"] else Counts.EITHER
+        unit = (match["unit"] or "").lower()
+        counts = {"": Counts.EITHER, "block": Counts.BLOCKS}.get(unit, Counts.OUTCOMES)
         return msgspec.structs.replace(
             chance(_number(match["percent"], words) / 100, Mode.AMONG, words=words), counts=counts
         )

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from lossloop.core.cuts import SliceReference
 from lossloop.core.errors import InputError, alternatives
 from lossloop.core.estimates import Estimate
 from lossloop.core.ids import digest
@@ -52,6 +53,8 @@ class Reference(Record, frozen=True):
     """The one answer of a simple predictor, such as the share of 1; needed by watches against a baseline."""
     seasons: dict[str, tuple[float, ...]] = {}
     """By a season's name the mean loss of each of its parts, in order; limits are learned from them."""
+    slices: dict[str, SliceReference] = {}
+    """By the slice's name, ``carrier=UA``; a slice that is not there is measured against the whole."""
 
     def __post_init__(self) -> None:
         if not self.block_means or not all(map(math.isfinite, self.block_means)):

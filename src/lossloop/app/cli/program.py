@@ -18,6 +18,7 @@ _COMMANDS = {
     "up": ("lossloop.app.cli.places:up", "Serve, record, judge and act until stopped."),
     "demo": ("lossloop.app.cli.demo:demo", "Replay a year of flights with no human command."),
     "status": ("lossloop.app.cli.views:status", "Show how one model is doing, or all."),
+    "slices": ("lossloop.app.cli.slices:slices", "Show how each slice of a model is doing."),
     "decisions": ("lossloop.app.cli.views:decisions", "Show every decision on a model."),
     "chart": ("lossloop.app.cli.chart:chart", "Draw what a model's watches saw."),
     "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),

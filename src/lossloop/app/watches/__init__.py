@@ -13,6 +13,7 @@ from lossloop.act.watches import (
     PredictionShiftWatch,
     RegressionWatch,
     SeasonalWatch,
+    SlicesWatch,
     Watch,
 )
 from lossloop.app.judging import Lens
@@ -22,8 +23,10 @@ from lossloop.app.watches.estimates import AuditedKind, EstimateKind
 from lossloop.app.watches.risk import GuardrailKind, RegressionKind
 from lossloop.app.watches.seasons import SeasonalKind
 from lossloop.app.watches.skill import BaselineKind
+from lossloop.app.watches.slices import SlicesKind
+from lossloop.core.errors import InputError
 from lossloop.core.records import Verdict
-from lossloop.judges import Counts, parse
+from lossloop.judges import Counts, Mode, Slices, parse
 from lossloop.judges.base import Judge
 from lossloop.registry import Version
 
@@ -33,6 +36,7 @@ OF_OUTCOMES: Mapping[type[Watch], OfOutcomes] = {
     GuardrailWatch: GuardrailKind(),
     RegressionWatch: RegressionKind(),
     SeasonalWatch: SeasonalKind(),
+    SlicesWatch: SlicesKind(),
 }
 """Kinds that judge predictions at their judging age."""
 OF_ARRIVALS: Mapping[type[Watch], OfArrivals] = {
@@ -61,7 +65,21 @@ def kind_of(watch: Watch) -> OfOutcomes | OfArrivals:
 
 def judge_of(lens: Lens, watch: Watch, champion: Version) -> Judge[Any, Any, Verdict]:
     """The judge of a watch on a champion; InputError where it cannot judge this one."""
+    check_promise(watch)
     return kind_of(watch).judge(lens, watch, champion)
+
+
+def check_promise(watch: Watch) -> None:
+    """Raise InputError where a watch of this kind cannot give its promise."""
+    promise = parse(watch.promise)
+    if isinstance(watch, SlicesWatch):
+        Slices(limit=1.0, promise=promise)
+    elif promise.mode is Mode.AMONG:
+        raise InputError(
+            f"{promise.words!r} is promised of many slices; a watch of kind {watch.kind} has one alarm: "
+            "write '1 per 3650 blocks' or '5% ever'",
+            field="promise",
+        )
 
 
 def by_rows(watch: Watch) -> bool:
@@ -82,6 +100,7 @@ __all__ = [
     "OfArrivals",
     "OfOutcomes",
     "by_rows",
+    "check_promise",
     "judge_of",
     "kind_of",
     "needs_rows",
