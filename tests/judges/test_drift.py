@@ -37,6 +37,7 @@ def test_healthy_rows_raise_no_alarm() -> None:
     _, verdict = judged(by_rows(), 1, 10_000, 10_000)
     assert verdict.kind is VerdictKind.HEALTHY
     assert verdict.count == 20_000
+    assert "moves by less than 0.05" in verdict.assumption
     assert " of 100,000; most: " in verdict.reason
 
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lossloop.core.errors import InputError
-from lossloop.core.profile import FeatureProfile
+from lossloop.core.profile import FeatureProfile, Moment
 from lossloop.core.records import Record, Verdict, VerdictKind
 from lossloop.judges.base import e_value
 from lossloop.judges.domain import RECENT, WINDOW, Domain
@@ -301,7 +301,15 @@ class Drift(_Tests):
     @cached_property
     def assumption(self) -> str:
         """What the promise rests on, and what the test cannot see."""
-        return "predictions do not depend on each other; the profile's intervals hold"
+        least = max(self._hidden(feature.moments[0]) for feature in self.features)
+        return (
+            "predictions do not depend on each other; the profile's intervals hold; a mean rank or share "
+            f"that moves by less than {least:.2g} may lie within them and the tolerance"
+        )
+
+    def _hidden(self, moment: Moment) -> float:
+        """By how much a mean can move without being seen."""
+        return max(moment.high - moment.mean, moment.mean - moment.low) + self.tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
