@@ -21,6 +21,7 @@ _COMMANDS = {
     "slices": ("lossloop.app.cli.slices:slices", "Show how each slice of a model is doing."),
     "decisions": ("lossloop.app.cli.views:decisions", "Show every decision on a model."),
     "chart": ("lossloop.app.cli.chart:chart", "Draw what a model's watches saw."),
+    "why": ("lossloop.app.cli.why:why", "Say why the loss moved."),
     "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),
     "register": ("lossloop.app.cli.models:register", "Make a version from a manifest and its artifact."),
     "rollout": ("lossloop.app.cli.orders:rollout", "Put a version on its way into the traffic."),
