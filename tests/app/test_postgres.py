@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import urllib3
 
@@ -16,11 +17,14 @@ from lossloop.act.settings import Settings
 from lossloop.app import operate
 from lossloop.app.commands import Promote
 from lossloop.app.home import STORE, Home, init
+from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.app.up import Up, running
 from lossloop.client import Client
 from lossloop.core.errors import LossloopError, StateError
-from tests.app.desk import external
+from tests.app.desk import Desk, external
 from tests.app.server import PATIENCE, within
+from tests.app.test_estimates import RICH
+from tests.app.test_estimates_kept import WATCHES
 from tests.ledger.postgres import server as postgres
 
 MODEL = "m"
@@ -190,3 +194,28 @@ def test_the_store_may_stand_in_a_variable(
         _ = Home(path=tmp_path).log
     monkeypatch.setenv(STORE, database.url())
     assert Home(path=tmp_path).database is not None
+
+
+def test_labels_are_told_and_audits_listed_as_they_are_of_files(
+    database: postgres.Server, tmp_path: Path
+) -> None:
+    with psycopg.connect(database.url(), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE labels")
+    found = {}
+    for name, store in (("files", ""), ("database", database.url("labels"))):
+        desk = Desk.at(tmp_path / name, store=store)
+        desk.tick(0)
+        desk.policy()
+        desk.register("version 1", RICH)
+        desk.obey(Promote(model=MODEL, version=1))
+        assert desk.policy(watches=WATCHES).ok
+        desk.know(9, desk.predict(8, [0.1] * 20)[:15])
+        desk.predict(10, [0.2] * 30)
+        desk.tick(14.5)
+        found[name] = (wanted_at(desk.home, MODEL), label_delay_at(desk.home, MODEL))
+    assert found["database"][1] == found["files"][1]
+    assert found["files"][1]["judged"]["missing"] == 5
+    for wanted, _ in found.values():  # a database has a salt of its own, and so another draw
+        ids = [each["id"] for each in wanted["wanted"]]
+        assert ids
+        assert set(ids) <= {f"p{number:06d}" for number in range(20, 50)}

@@ -12,6 +12,7 @@ from benchmarks.judges import (
     dependence,
     drift,
     estimate,
+    estimate_flights,
     false_alarms,
     intervals,
     late,
@@ -134,3 +135,14 @@ def test_slices_print_their_figures(
     assert [(row["slices"], row["bad"]) for row in rows] == [(20, 0), (20, 0), (20, 2), (20, 10)]
     slices.main(["--replications", "2", "--days", "5"])
     assert len(capsys.readouterr().out.splitlines()) == 5
+
+
+def test_on_real_flights_estimates_are_wrong_in_summer_and_audits_are_not() -> None:
+    """The answers to the same inputs changed: what was estimated says that June was a good month."""
+    march, june = estimate_flights.months(range(3, 4)) + estimate_flights.months(range(6, 7))
+    assert march.estimated == pytest.approx(march.true, abs=0.03)
+    assert june.true > 1.7 * june.estimated
+    assert june.estimated < march.estimated
+    for month in (march, june):
+        assert month.audited == pytest.approx(month.true, abs=4.0 * month.spread)
+        assert month.spread < month.spread_labels_alone
