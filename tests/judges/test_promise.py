@@ -23,6 +23,10 @@ from lossloop.judges.promise import chance, spend
         ("5% ever", Mode.LIFE, 20.0, Counts.EITHER),
         ("5 % chance ever", Mode.LIFE, 20.0, Counts.EITHER),
         ("0.1% once", Mode.ONCE, 1000.0, Counts.EITHER),
+        ("5% false among alarms", Mode.AMONG, 20.0, Counts.EITHER),
+        ("10% False among alarms over outcomes", Mode.AMONG, 10.0, Counts.OUTCOMES),
+        ("10% false among alarms over predictions", Mode.AMONG, 10.0, Counts.OUTCOMES),
+        ("5% false among alarms over blocks", Mode.AMONG, 20.0, Counts.BLOCKS),
     ],
 )
 def test_words_are_read(words: str, mode: Mode, threshold: float, counts: Counts) -> None:
@@ -40,6 +44,8 @@ def test_words_are_read(words: str, mode: Mode, threshold: float, counts: Counts
         ("never", "is not a promise"),
         ("5%", "is not a promise"),
         ("1 per 3650 days", "is not a promise"),
+        ("0% false among alarms", "above 0% and below 100%"),
+        ("5% false among alarms over days", "is not a promise"),
         ("0% ever", "above 0% and below 100%"),
         ("-5% ever", "above 0% and below 100%"),
         ("100% once", "above 0% and below 100%"),
