@@ -14,6 +14,8 @@ from lossloop.app.reading import status
 from lossloop.app.slices import findings, slices
 from lossloop.core.cuts import SliceReference
 from lossloop.core.errors import Conflict, PolicyError, UnknownName
+from lossloop.ledger.expired import expired
+from lossloop.ledger.joined.keys import Keys
 from lossloop.registry import Feature, FeatureKind, Manifest, Reference
 from tests.app.desk import DAY, MODEL, Desk, asked, external, happened, ticked
 from tests.app.test_cli import Run, run  # noqa: F401
@@ -281,6 +283,17 @@ def test_a_state_that_is_made_anew_says_the_same_to_the_bit(tmp_path: Path) -> N
     desk.fold()
     assert desk.everything() == before
     assert [row for row in before["documents"] if row[0] == "slices"]
+
+
+def test_rows_that_have_expired_belong_to_no_slice(tmp_path: Path) -> None:
+    desk = sliced(tmp_path)
+    ids = desk.ids(4)
+    whole = asked(8, [0.1] * 4, ids, features=[{"carrier": "UA"}] * 4)
+    desk.send(expired(whole, Keys(desk.home.settings().secret)), happened(9, ids), ticked(DAY + 7))
+    assert of(desk) == {}
+    told = watch_of(desk)
+    assert (told["kind"], told["count"]) == ("no_data", 1)
+    assert told["reason"] == "no row belongs to a slice yet"
 
 
 def test_live_and_replayed_are_cut_alike(tmp_path: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
 from lossloop.core.calendar import Int64
+from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.joined.join import Join
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
@@ -45,13 +44,16 @@ class Kept:
             self._places[name] = Places(self._store, name)
         return self._places[name]
 
-    def slices(self, policy: Policy, batch: pa.RecordBatch) -> Int64 | None:
-        """To which slices each row of a batch of predictions belongs; None where a policy asks for none."""
-        if not policy.slices:
+    def slices(self, policy: Policy, frame: Frame) -> Int64 | None:
+        """To which slices each row of a frame of predictions belongs; None where a policy asks for none.
+
+        Of rows that have expired nobody knows: they belong to none, not even to that of no features.
+        """
+        if not policy.slices or frame.kind is not Kind.PREDICTION:
             return None
         if policy.model not in self._slicers:
             self._slicers[policy.model] = Slicer(self._store, policy.model)
-        return self._slicers[policy.model].numbers(batch, policy.cuts)
+        return self._slicers[policy.model].numbers(frame.batch, policy.cuts)
 
     def rows_in(self, model: str, segment: str, frames: Stretches = ()) -> int:
         """How many rows of a model came in a segment, or some of its frames, its history among them."""

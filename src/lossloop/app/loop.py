@@ -193,7 +193,7 @@ class Loop:
             self._kept.places(name).note(len(table), segment, start)
             taken = join.take_predictions(
                 frame.batch, at=at, calendar=lens.policy.calendar, history=history,
-                slices=None if history else self._kept.slices(lens.policy, frame.batch),
+                slices=None if history else self._kept.slices(lens.policy, frame),
             )  # fmt: skip
         else:
             taken = join.take_outcomes(frame.batch, at=at, age=lens.policy.labels.mature_after)

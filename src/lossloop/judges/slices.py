@@ -191,6 +191,8 @@ class Slices:
         )  # fmt: skip
 
     def _reason(self, run: Run) -> str:
+        if not run.names:
+            return "no row belongs to a slice yet"
         standing, total = run.standing(), f"{len(run.names):,} slices"
         needed, crossed = e_value(self._log_needed), run.before.crossed
         if crossed is None:
