@@ -209,8 +209,8 @@ def test_a_part_may_hold_what_it_holds_and_hardly_anything_else(monkeypatch: pyt
     for start in range(0, 3000, 500):
         part.append(rows(start, 500, key_low=low[start : start + 500]), 0, 500)
         held, others = low[: start + 500], low[30_000:]
-        assert part.may_hold(held, bits_of(held)).all()
-        beyond = np.count_nonzero(part.may_hold(others, bits_of(others)))
+        assert part.may_hold(held, held, bits_of(held)).all()
+        beyond = np.count_nonzero(part.may_hold(others, others, bits_of(others)))
         assert beyond == len(others) if start + 500 <= 1000 else beyond < 10, "small parts have no filter"
 
 
@@ -248,8 +248,8 @@ def test_a_closed_part_knows_its_end_and_what_it_has_not_without_reading(
     part = closed(monkeypatch, readings)
     assert (part.is_closed, part.room, part.end) == (True, 0, 18)
     assert (part.last("at"), part.last("block")) == (50, 1)
-    low = rows(1000, 3)["key_low"]
-    assert not part.may_hold(low, bits_of(low)).any()
+    high, low = keys_of(rows(1000, 3))
+    assert not part.may_hold(high, low, bits_of(low)).any()
     assert not readings
 
 
@@ -265,6 +265,18 @@ def test_a_closed_part_is_read_once_when_it_is_asked(monkeypatch: pytest.MonkeyP
     part.put("y_true", np.array([0]), np.array([3.0]))
     assert same(part.column("y_true"), [3, 1, nan, nan, nan, 0])
     assert readings == [(12, 18)] * 2
+
+
+def test_new_ids_do_not_make_anybody_read_closed_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come: reading one part takes as long as folding a hundred frames."""
+    monkeypatch.setattr(ours, "PART_ROWS", 20_000)
+    high, low = np.random.default_rng(1).integers(1, 1 << 64, (2, 420_000), np.uint64)
+    part = Part(0, never)
+    part.append(rows(0, 20_000, key_high=high[:20_000], key_low=low[:20_000]), 0, 20_000)
+    part.close()
+    bits = bits_of(low)
+    assert part.may_hold(high[:20_000], low[:20_000], bits[:20_000]).all()
+    assert not part.may_hold(high[20_000:], low[20_000:], bits[20_000:]).any()
 
 
 def test_the_part_that_was_asked_last_has_the_latest_use() -> None:

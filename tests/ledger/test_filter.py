@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.ledger.joined.filter import Filter, bits_of
+from lossloop.ledger.joined.filter import Filter, Prints, bits_of
 from lossloop.ledger.joined.keys import Keys, UInt64
 
 halves = st.lists(st.integers(0, (1 << 64) - 1), max_size=50)
@@ -54,3 +54,22 @@ def test_bits_are_the_same_everywhere() -> None:
     assert bits.tolist() == bits_of(np.array([7, (1 << 20) + 5, 1 << 32, (1 << 64) - 1], np.uint64)).tolist()
     assert (np.bitwise_count(bits) <= 6).all()
     assert (np.bitwise_count(bits) >= 1).all()
+
+
+# What tells apart the few of which a filter says yes in vain.
+
+
+@given(halves, halves)
+def test_prints_know_every_key_that_they_were_made_of(high: list[int], others: list[int]) -> None:
+    made = Prints(np.array(high, np.uint64))
+    assert made.may_hold(np.array(high, np.uint64)).all()
+    upper = {each >> 32 for each in high}
+    assert made.may_hold(np.array(others, np.uint64)).tolist() == [each >> 32 in upper for each in others]
+
+
+@pytest.mark.parametrize("half", [0, (1 << 64) - 1])
+def test_prints_have_a_least_and_a_greatest(half: int) -> None:
+    edge = np.array([half], np.uint64)
+    assert Prints(edge).may_hold(edge).tolist() == [True]
+    assert Prints(~edge).may_hold(edge).tolist() == [False]
+    assert Prints(edge[:0]).may_hold(edge).tolist() == [False]

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from lossloop.ledger.joined.closed import Closed
-from lossloop.ledger.joined.filter import Bools, Filter
+from lossloop.ledger.joined.filter import Bools, Filter, Prints
 from lossloop.ledger.joined.index import Index
 from lossloop.ledger.joined.keys import UInt64
 
@@ -104,7 +104,12 @@ class Part:
         """Give the memory back; the part must be full, and stored."""
         if self._closed is None:
             assert self._filter is not None
-            self._closed = Closed(filter=self._filter, last_at=self.last("at"), last_block=self.last("block"))
+            self._closed = Closed(
+                filter=self._filter,
+                prints=Prints(self._columns["key_high"][: self.count]),
+                last_at=self.last("at"),
+                last_block=self.last("block"),
+            )
             self._columns, self._index, self._indexed = {}, Index(), 0
 
     def _open(self) -> None:
@@ -120,11 +125,14 @@ class Part:
             for name in LABEL:
                 self._write(name, event["seq"] - 1 - self.first, event[name])
 
-    def may_hold(self, low: UInt64, bits: UInt64) -> Bools:
-        """Whether each key may be in the part, by its low half and its `filter.bits_of`. Shape (n,)."""
+    def may_hold(self, high: UInt64, low: UInt64, bits: UInt64) -> Bools:
+        """Whether each key may be in the part, by its halves and its `filter.bits_of`. Shape (n,)."""
         if self._filter is None:
             return np.ones(len(low), dtype=bool)
-        return self._filter.may_hold(low, bits)
+        may = self._filter.may_hold(low, bits)
+        if self._closed is not None and may.any():
+            may[may] = self._closed.prints.may_hold(high[may])
+        return may
 
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The place of each key in the part, -1 where it has none; ask for what it may hold. Shape (n,)."""

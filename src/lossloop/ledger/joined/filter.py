@@ -51,6 +51,30 @@ class Filter:
         return (low & np.uint64(len(self._words) - 1)).view(np.int64)
 
 
+class Prints:
+    """32 other bits of each key: what a filter says yes of in vain is told apart by them.
+
+    Args:
+        high: The high halves of the keys; of n keys, one other in 2^32 / n has the bits of one. Shape (n,).
+    """
+
+    def __init__(self, high: UInt64) -> None:
+        self._sorted = np.sort(_print(high))
+
+    def may_hold(self, high: UInt64) -> Bools:
+        """Whether each key may be there, by its high half. Shape (n,)."""
+        wanted = _print(high)
+        places = np.searchsorted(self._sorted, wanted)
+        inside = places < len(self._sorted)
+        found = np.zeros(len(high), dtype=bool)
+        found[inside] = self._sorted[places[inside]] == wanted[inside]
+        return found
+
+
+def _print(high: UInt64) -> npt.NDArray[np.uint32]:
+    return (high >> _FIRST).astype(np.uint32)
+
+
 def _tables() -> tuple[UInt64, UInt64]:
     """Patterns of a few random bits, the same ones everywhere."""
     seen = np.frombuffer(hashlib.shake_256(b"filter").digest(2 * _PATTERNS * _BITS), np.uint8)

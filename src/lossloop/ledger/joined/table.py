@@ -138,7 +138,7 @@ class Table:
         found = np.full(len(low), -1, np.int64)
         bits = bits_of(low)
         for part in self._parts:
-            places = np.flatnonzero(part.may_hold(low, bits))
+            places = np.flatnonzero(part.may_hold(high, low, bits))
             if len(places):
                 rows = part.find(high[places], low[places])
                 hit = rows >= 0
