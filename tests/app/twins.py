@@ -16,11 +16,12 @@ from lossloop.ledger.files import retention
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.slicing import features_of
 from lossloop.ledger.postgres import keeping
 from lossloop.ledger.removals import Pruned
 from tests.app.desk import MODEL, START, WATCH, Desk
 
-POLICY = {"watches": {"worse": WATCH}}
+POLICY = {"watches": {"worse": WATCH}, "slices": ["x", {"feature": "y", "bins": [1, 3]}, "x x y"]}
 Row = tuple[str, int]
 """An id, and which of some predictions was sent with it."""
 
@@ -64,7 +65,7 @@ class Twins:
             "time": [START + self.hour * HOUR - number for _, number in rows],
             "unit": [[None, "ada", "bob"][number % 3] for _, number in rows],
             "y_pred": [0.1 + 0.2 * (number % 4) for _, number in rows],
-            "features": [f'{{"x": {number}}}' for _, number in rows],
+            "features": [f'{{"x": "at {number}", "y": {number}, "z": 1}}' for _, number in rows],
             "content": [bytes([number]) if number % 2 else None for _, number in rows],
         }
         batch = predictions(columns, model=MODEL)
@@ -85,15 +86,17 @@ class Twins:
     def expire(self, *, cutoff: int | None = None, larger_than: int | None = None) -> Pruned:
         """What was received before goes, or all that is more than so many bytes."""
         home, clock = self.old.home, ManualClock(START + self.hour * HOUR)
-        keys = Keys(home.settings().secret)
+        state = home.state()
+        needs: dict[str, Any] = {
+            "keys": Keys(home.settings().secret), "features": features_of(state, MODEL), "clock": clock
+        }  # fmt: skip
+        state.close()
         if home.database is not None:
-            gone = keeping.prune(
-                home.database, MODEL, keys=keys, cutoff=cutoff, larger_than=larger_than, clock=clock
-            )
+            gone = keeping.prune(home.database, MODEL, **needs, cutoff=cutoff, larger_than=larger_than)
         else:
             seal(home.segments.directory)
             gone = retention.prune(
-                home.segments.directory, MODEL, keys=keys, cutoff=cutoff, larger_than=larger_than, clock=clock
+                home.segments.directory, MODEL, **needs, cutoff=cutoff, larger_than=larger_than
             )
         self.old.fold()
         return gone

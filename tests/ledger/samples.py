@@ -9,11 +9,13 @@ import pyarrow as pa
 
 from lossloop.core.clock import Micros
 from lossloop.ledger import facts
+from lossloop.ledger.expired import Needs
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.joined.keys import Keys
 
 KEYS = Keys(b"secret")
 """How ids become numbers."""
+NEEDS = Needs(keys=KEYS)
 
 
 def prediction_frame(

@@ -27,7 +27,7 @@ from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.removals import Gone, Pruned
 from lossloop.ledger.retaining import Cut, Holding, plan
 from tests.ledger.anyframes import HARD, SEGMENTS, assert_same, everything, write
-from tests.ledger.samples import KEYS, outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, NEEDS, outcome_frame, prediction_frame, tick_frame
 from tests.ledger.sealing_process import at_step
 from tests.ledger.test_sealing import Killed, raise_killed
 
@@ -212,7 +212,7 @@ def _kept(frame: object, cutoff: int) -> Frame:
     assert isinstance(frame, Frame)
     named = (frame.batch.schema.metadata or {}).get(b"model", b"")
     old = frame.kind in EXPIRED_KINDS and named == b"m" and frame.time < cutoff
-    return expired(frame, KEYS) if old and frame.batch.num_rows else frame
+    return expired(frame, NEEDS) if old and frame.batch.num_rows else frame
 
 
 def test_cut_off_at_any_step_it_is_done_when_it_is_done_again(tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_rows_that_come_with_others_expire_into_one_table(log: SegmentLog, kind:
         ("prediction", 1),
         ("expired_prediction", 8),
     ]
-    wanted = [expired(frame, KEYS) if frame.time < 8 else frame for frame in frames]
+    wanted = [expired(frame, NEEDS) if frame.time < 8 else frame for frame in frames]
     assert [entry.frame for entry in everything(log)[:9]] == wanted
     assert verify(log.directory).sound
 

@@ -12,11 +12,13 @@ from lossloop.core.errors import LossloopError, UnknownName
 from lossloop.ledger.files.retention import prune as prune_files
 from lossloop.ledger.files.sealing import seal
 from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.slicing import features_of
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.keeping import may_remove
 from lossloop.ledger.postgres.keeping import prune as prune_frames
 from lossloop.ledger.postgres.turns import Turn
 from lossloop.ledger.removals import Pruned
+from lossloop.ledger.store import Store
 
 EVERY = 600.0
 """Seconds between two looks."""
@@ -92,7 +94,7 @@ def keep(home: Home, clock: Clock) -> list[Pruned]:
             kept = books.policy(model).retention
             if kept is not None:
                 cutoff = None if kept.age is None else clock.now() - kept.age
-                gone.append(_prune(home, model, cutoff, kept.size, clock))
+                gone.append(_prune(home, state, model, cutoff, kept.size, clock))
         return gone
     finally:
         state.close()
@@ -118,13 +120,14 @@ def prune(
     try:
         if model not in (known := Books(state).models()):
             raise UnknownName("model", model, known)
-        return _prune(home, model, cutoff, larger_than, dry_run=dry_run)
+        return _prune(home, state, model, cutoff, larger_than, dry_run=dry_run)
     finally:
         state.close()
 
 
 def _prune(
     home: Home,
+    state: Store,
     model: str,
     cutoff: Micros | None,
     larger_than: int | None,
@@ -132,15 +135,15 @@ def _prune(
     *,
     dry_run: bool = False,
 ) -> Pruned:
-    keys = Keys(home.settings().secret)
+    keys, features = Keys(home.settings().secret), features_of(state, model)
     if home.database is not None:
         return prune_frames(
-            home.database, model, keys=keys, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run,
-            clock=clock,
+            home.database, model, keys=keys, features=features, cutoff=cutoff, larger_than=larger_than,
+            dry_run=dry_run, clock=clock,
         )  # fmt: skip
     return prune_files(
-        home.segments.directory, model, keys=keys, cutoff=cutoff, larger_than=larger_than, dry_run=dry_run,
-        clock=clock,
+        home.segments.directory, model, keys=keys, features=features, cutoff=cutoff,
+        larger_than=larger_than, dry_run=dry_run, clock=clock,
     )  # fmt: skip
 
 

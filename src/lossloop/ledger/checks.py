@@ -14,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 
 from lossloop.ledger.base import Entry, Log, LogReader, Offsets, Position
+from lossloop.ledger.expired import Needs, expired
 from lossloop.ledger.facts import command, decisions, outcomes, tick
 from lossloop.ledger.frames import Damage, Frame, Kind
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Chunk, Store
 
 Make = Callable[[], Log]
@@ -485,6 +487,7 @@ def _one_of_each() -> list[Frame]:
         decisions([("m/0", "{}"), ("m/1", "[1]")], now=7),
         tick(8, now=-1),
         Frame(kind=Kind.PREDICTION, time=9, batch=batch.slice(0, 0)),
+        expired(Frame(kind=Kind.OUTCOME, time=10, batch=batch), Needs(keys=Keys(b"secret"))),
     ]
 
 

@@ -2,12 +2,13 @@
 
 So a state that is folded anew is the one that saw the whole rows, and what is sent about one of them later,
 such as a correction or the prediction once more, is known for what it is. Nobody can be shown such a row any
-more: its id, its unit and its features are gone.
+more: its id, its unit and its features are gone, but for those by which slices are told apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 
 import pyarrow as pa
@@ -23,6 +24,7 @@ from lossloop.ledger.joined.identity import (
     units_of,
 )
 from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.slicing import SLICE_FEATURES, picked
 
 EXPIRED_KINDS: Mapping[Kind, Kind] = {
     Kind.PREDICTION: Kind.EXPIRED_PREDICTION,
@@ -39,25 +41,38 @@ _TYPES = {"id": _TEXTS, "unit": _TEXTS, "content": (pa.binary(), pa.large_binary
 _OPTIONAL = ("role", "propensity", "shadow_version", "shadow_y_pred", "reason")
 
 
-_USED = {KEY_HIGH, KEY_LOW, UNIT_KEY, CONTENT_KEY, "version", "time", "y_pred", "y_true", *_OPTIONAL, *_TYPES}
+_USED = {
+    KEY_HIGH, KEY_LOW, UNIT_KEY, CONTENT_KEY, "version", "time", "y_pred", "y_true", "features",
+    *_OPTIONAL, *_TYPES,
+}  # fmt: skip
 
 
-def expired(frame: Frame, keys: Keys) -> Frame:
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What a fold needs to know rows that have expired."""
+
+    keys: Keys
+    """Those of the ledger: with others, nobody would know the rows again."""
+    features: frozenset[str] = frozenset()
+    """The features by which the model's rows are told apart in slices."""
+
+
+def expired(frame: Frame, needs: Needs) -> Frame:
     """What stays of a frame of predictions or outcomes; of one that has expired already, all of it.
 
     A frame from elsewhere that lacks what every fold asks for keeps no row.
 
     Args:
         frame: Of a model.
-        keys: Those of the ledger: with others, nobody would know the rows again.
+        needs: What of it has to be known.
     """
     if frame.kind not in EXPIRED_KINDS:
         return frame
     kind = EXPIRED_KINDS[frame.kind]
-    return Frame(kind=kind, time=frame.time, batch=_thinned(frame.batch, kind, keys))
+    return Frame(kind=kind, time=frame.time, batch=_thinned(frame.batch, kind, needs))
 
 
-def expired_all(frames: Sequence[Frame], keys: Keys) -> list[Frame]:
+def expired_all(frames: Sequence[Frame], needs: Needs) -> list[Frame]:
     """What stays of several frames; rows that are alike are hashed together, however few a frame has."""
     alike: list[tuple[Frame, list[int]]] = []
     for place, frame in enumerate(frames):
@@ -74,7 +89,7 @@ def expired_all(frames: Sequence[Frame], keys: Keys) -> list[Frame]:
         rows = first.batch
         if is_whole(rows, EXPIRED_KINDS[first.kind]):
             rows = pa.concat_batches([frames[place].batch.select(used) for place in places])
-        thin = expired(Frame(kind=first.kind, time=first.time, batch=rows), keys)
+        thin = expired(Frame(kind=first.kind, time=first.time, batch=rows), needs)
         counts = [frames[place].batch.num_rows if thin.batch.num_rows else 0 for place in places]
         for place, start, count in zip(places, accumulate(counts, initial=0), counts, strict=False):
             batch = thin.batch.slice(start, count)
@@ -86,18 +101,21 @@ def _are_alike(one: Frame, other: Frame) -> bool:
     return one.kind is other.kind and bool(one.batch.schema.equals(other.batch.schema, check_metadata=True))
 
 
-def _thinned(batch: pa.RecordBatch, kind: Kind, keys: Keys) -> pa.RecordBatch:
+def _thinned(batch: pa.RecordBatch, kind: Kind, needs: Needs) -> pa.RecordBatch:
     there, metadata = batch.schema.names, batch.schema.metadata
     if not is_whole(batch, kind):
         empty = pa.schema([(KEY_HIGH, pa.uint64()), (KEY_LOW, pa.uint64())], metadata=metadata)
         return pa.RecordBatch.from_pylist([], schema=empty)
-    high, low = keys_of(batch, keys)
+    high, low = keys_of(batch, needs.keys)
     found = {KEY_HIGH: pa.array(high), KEY_LOW: pa.array(low)}
     if UNIT_KEY in there or "unit" in there:
-        found[UNIT_KEY] = pa.array(units_of(batch, keys))
+        found[UNIT_KEY] = pa.array(units_of(batch, needs.keys))
     contents = contents_of(batch)
     if contents is not None:
         found[CONTENT_KEY] = contents
+    features = picked(batch, needs.features)
+    if features is not None:
+        found[SLICE_FEATURES] = features
     kept = [batch.schema.field(name) for name in (*_NEEDED[kind], *_OPTIONAL) if name in there]
     made = [pa.field(name, column.type) for name, column in found.items()]
     columns = [*found.values(), *(batch.column(field.name) for field in kept)]

@@ -27,7 +27,7 @@ from lossloop.ledger.removals import Pruned
 from tests.ledger.postgres.server import Server
 from tests.ledger.postgres.upkeep import asked, change, everything, fold, rows, told, write
 from tests.ledger.postgres.wire import Wire, wired
-from tests.ledger.samples import KEYS, outcome_frame, prediction_frame, tick_frame
+from tests.ledger.samples import KEYS, NEEDS, outcome_frame, prediction_frame, tick_frame
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_what_stays_keeps_its_place_and_knows_where_it_begins(filled: Database) 
         assert entry.start == entry.position.offset - 1
         was = places[entry.position].frame
         assert isinstance(was, Frame)
-        assert entry.frame in (was, expired(was, KEYS))
+        assert entry.frame in (was, expired(was, NEEDS))
 
 
 def test_nothing_goes_twice(filled: Database) -> None:

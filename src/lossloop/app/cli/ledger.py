@@ -274,7 +274,7 @@ def _touched(finding: Finding) -> str:
     """Which events a finding touches, in words."""
     if finding.what == TORN or (finding.rows == 0 and not finding.kind):
         return ""
-    kind = f"{finding.kind}s" if finding.kind else "events"
+    kind = f"{finding.kind}s".replace("_", " ") if finding.kind else "events"
     words = f": {'an unknown number of' if finding.rows is None else f'{finding.rows:,}'} {kind}"
     if finding.model:
         words += f" of {finding.model}"

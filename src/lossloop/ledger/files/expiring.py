@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from lossloop.core.errors import StateError
 from lossloop.ledger.base import Entry
-from lossloop.ledger.expired import EXPIRED_KINDS, expired_all
+from lossloop.ledger.expired import EXPIRED_KINDS, Needs, expired_all
 from lossloop.ledger.files import frametable, manifests, sidecar
 from lossloop.ledger.files.frameindex import FrameIndex
 from lossloop.ledger.files.frametable import TableWriter
@@ -28,7 +28,7 @@ from lossloop.ledger.files.sealing import compare
 from lossloop.ledger.files.sealwriter import Tables, Unfit, draft_of, placed, write_ids, write_index
 from lossloop.ledger.files.sweeping import sweep
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.joined.keys import Int64, Keys
+from lossloop.ledger.joined.keys import Int64
 from lossloop.ledger.removals import EXPIRED, Mask
 
 KINDS = frozenset(kind.name.lower() for kind in EXPIRED_KINDS.values())
@@ -50,7 +50,7 @@ class _Moved:
     rows: Int64
 
 
-def after_expiry(log: Path, manifest: Manifest, going: Mask, keys: Keys) -> Manifest:
+def after_expiry(log: Path, manifest: Manifest, going: Mask, needs: Needs) -> Manifest:
     """Write the files of a segment anew where frames of a model expire; return the next manifest.
 
     It is the caller's to put in force, and to drop what it does not name any more.
@@ -59,7 +59,7 @@ def after_expiry(log: Path, manifest: Manifest, going: Mask, keys: Keys) -> Mani
         log: The directory of segments.
         manifest: The segment as it is.
         going: Which of its frames, all of one model. Shape (frames,).
-        keys: Those of the ledger.
+        needs: What of the rows has to be known.
 
     Raises:
         StateError: A file of these rows is damaged, or they did not come back as they were written.
@@ -69,9 +69,9 @@ def after_expiry(log: Path, manifest: Manifest, going: Mask, keys: Keys) -> Mani
     try:
         while True:
             try:
-                moved = _moved(log, segment, going, keys, unfit)
+                moved = _moved(log, segment, going, needs, unfit)
                 after = _manifest(log, manifest, segment.index, going, moved)
-                _compare(log, segment, after, moved, keys)
+                _compare(log, segment, after, moved, needs)
                 return after
             except Unfit as found:
                 if found.schema in unfit:
@@ -82,7 +82,7 @@ def after_expiry(log: Path, manifest: Manifest, going: Mask, keys: Keys) -> Mani
         segment.close()
 
 
-def _moved(log: Path, segment: SealedSegment, going: Mask, keys: Keys, unfit: set[bytes]) -> _Moved:
+def _moved(log: Path, segment: SealedSegment, going: Mask, needs: Needs, unfit: set[bytes]) -> _Moved:
     """Write the rows that expire, behind those of the model that have; so there is one table of a kind."""
     manifest, index = segment.manifest, segment.index
     before = _expired_before(manifest, index, going)
@@ -93,7 +93,7 @@ def _moved(log: Path, segment: SealedSegment, going: Mask, keys: Keys, unfit: se
     )  # fmt: skip
     told = [
         (tables.add(entry.position.offset, entry.frame), int(entry.frame.kind), entry.frame.batch.num_rows)
-        for entries in _entries(segment, places, keys)
+        for entries in _entries(segment, places, needs)
         for entry in entries
         if isinstance(entry.frame, Frame)
     ]
@@ -106,7 +106,7 @@ def _expired_before(manifest: Manifest, index: FrameIndex, going: Mask) -> list[
     return [n for n, table in enumerate(manifest.tables) if table.kind in KINDS and table.model in models]
 
 
-def _entries(segment: SealedSegment, places: Int64, keys: Keys) -> Iterator[list[Entry]]:
+def _entries(segment: SealedSegment, places: Int64, needs: Needs) -> Iterator[list[Entry]]:
     """What is kept at places of the index, some frames at a time."""
     for start in range(0, len(places), _AT_ONCE):
         found = [segment.entry(place) for place in places[start : start + _AT_ONCE].tolist()]
@@ -115,7 +115,7 @@ def _entries(segment: SealedSegment, places: Int64, keys: Keys) -> Iterator[list
             raise _damaged(segment.manifest)
         yield [
             Entry(position=entry.position, frame=frame)
-            for entry, frame in zip(found, expired_all(frames, keys), strict=True)
+            for entry, frame in zip(found, expired_all(frames, needs), strict=True)
         ]
 
 
@@ -202,7 +202,7 @@ def _ids(root: Path, manifest: Manifest, before: FrameIndex, after: FrameIndex, 
     return write_ids(root, manifest.segment, manifest.generation + 1, [(hashes[there], rows[there] + shift)])
 
 
-def _compare(log: Path, segment: SealedSegment, after: Manifest, moved: _Moved, keys: Keys) -> None:
+def _compare(log: Path, segment: SealedSegment, after: Manifest, moved: _Moved, needs: Needs) -> None:
     """Read back what was written, and compare it with what it was made of.
 
     Raises:
@@ -210,7 +210,7 @@ def _compare(log: Path, segment: SealedSegment, after: Manifest, moved: _Moved, 
     """
     written, done = SealedSegment(log, segment.name, after), 0
     try:
-        for wanted in _entries(segment, moved.places, keys):
+        for wanted in _entries(segment, moved.places, needs):
             places = moved.places[done : done + len(wanted)].tolist()
             compare(wanted, [written.entry(place) for place in places])
             done += len(wanted)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.records import Record
 from lossloop.ledger.base import LogWriter
+from lossloop.ledger.expired import Needs
 from lossloop.ledger.facts import OUTCOMES, PREDICTIONS, command
 from lossloop.ledger.files import durable, manifests
 from lossloop.ledger.files.expiring import after_expiry
@@ -24,7 +25,6 @@ from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.files.reading import columns, identified
 from lossloop.ledger.files.rewriting import drop_old, rewritten
 from lossloop.ledger.files.sealed import SealedSegment
-from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.removals import EXPIRED, Gone, Mask, Summarise, count_versions
 
 
@@ -71,13 +71,13 @@ class Remover:
         after = rewritten(self._log, manifest, keep, why=why, forget_damage=forget_damage)
         return self._put(manifest, after, gone, why)
 
-    def expire(self, manifest: Manifest, going: Mask, keys: Keys) -> Manifest:
+    def expire(self, manifest: Manifest, going: Mask, needs: Needs) -> Manifest:
         """Let frames of a model expire; return the manifest that is in force then.
 
         Args:
             manifest: The segment as it is.
             going: Which of its frames. Shape (frames,).
-            keys: Those of the ledger.
+            needs: What of the rows has to be known.
         """
         index = SealedSegment(self._log, manifest.segment, manifest).index
         if not index.rows[going].any():
@@ -88,7 +88,7 @@ class Remover:
             for here in [index.table == number]
         }
         gone = _counted(self._log, manifest, keep)
-        return self._put(manifest, after_expiry(self._log, manifest, going, keys), gone, EXPIRED)
+        return self._put(manifest, after_expiry(self._log, manifest, going, needs), gone, EXPIRED)
 
     def _put(self, manifest: Manifest, after: Manifest, gone: list[Gone], why: str) -> Manifest:
         """Put the next manifest in force, and tell what it has no more."""

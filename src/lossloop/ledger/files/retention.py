@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lossloop.core.clock import Clock, Micros
+from lossloop.ledger.expired import Needs
 from lossloop.ledger.files import durable, manifests
 from lossloop.ledger.files.manifests import Manifest
 from lossloop.ledger.files.removing import Remover
@@ -47,6 +48,7 @@ def prune(
     model: str,
     *,
     keys: Keys,
+    features: Collection[str] = (),
     cutoff: Micros | None = None,
     larger_than: int | None = None,
     dry_run: bool = False,
@@ -60,6 +62,7 @@ def prune(
         log: The directory of segments.
         model: Whose rows.
         keys: Those of the ledger: what is sent of these rows later is known by them.
+        features: By which the model's rows are told apart: these are kept.
         cutoff: Rows received before this go.
         larger_than: Where sealed rows have more bytes than this, the oldest segments' rows go.
         dry_run: Only say what would go.
@@ -77,17 +80,18 @@ def prune(
         if dry_run:
             return _would_go(log, model, [(found[cut.segment], cut) for cut in cuts])
         sweep(log)
-        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock, keys)
+        needs = Needs(keys=keys, features=frozenset(features))
+        return _carry_out(log, model, [(found[cut.segment], cut) for cut in cuts], clock, needs)
 
 
 def _carry_out(
-    log: Path, model: str, cuts: Sequence[tuple[Manifest, Cut]], clock: Clock | None, keys: Keys
+    log: Path, model: str, cuts: Sequence[tuple[Manifest, Cut]], clock: Clock | None, needs: Needs
 ) -> Pruned:
     writer = SegmentLog(log).writer()
     try:
         remover, size = Remover(log, writer, clock), 0
         for manifest, cut in cuts:
-            after = remover.expire(manifest, _going(log, manifest, model, cut), keys)
+            after = remover.expire(manifest, _going(log, manifest, model, cut), needs)
             size += sum(blob.bytes for blob in manifest.blobs) - sum(blob.bytes for blob in after.blobs)
     finally:
         writer.close()

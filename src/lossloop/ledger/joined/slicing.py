@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -22,7 +23,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lossloop.core.cuts import MOST_CUTS, Axis, Cut
+from lossloop.core.cuts import MOST_CUTS, TIMES, Axis, Cut
 from lossloop.core.documents import Documents
 from lossloop.core.records import Record
 
@@ -36,9 +37,14 @@ MOST_LENGTH = 100
 """Characters of a value; a longer one belongs to the rest."""
 UNSAID, REST = 0, 1
 
+SLICE_FEATURES = "slice_features"
+"""The column of a row that has expired with those features by which rows were told apart."""
+
 _BITS = 10
 _MASK = (1 << _BITS) - 1
 _FIRST = 2
+_RANGES = re.compile(r"\[[^\[]*\]$")
+"""What the key of an axis says behind its feature."""
 _KIND = "slices"
 
 
@@ -152,6 +158,35 @@ def dictionary_of(documents: Documents, model: str) -> Dictionary:
     return documents.get(_KIND, model, Dictionary) or Dictionary()
 
 
+def features_of(documents: Documents, model: str) -> frozenset[str]:
+    """The features by which a model's rows were ever told apart."""
+    axes = {axis for cut in dictionary_of(documents, model).cuts for axis in cut.split(TIMES)}
+    return frozenset({*axes, *(_RANGES.sub("", axis) for axis in axes)})
+
+
+def picked(batch: pa.RecordBatch, names: Collection[str]) -> pa.Array | None:
+    """Only these of the features of a batch of predictions; None where there are none of them."""
+    if "features" not in batch.schema.names or not names:
+        return None
+    features = batch.column("features")
+    if pa.types.is_struct(features.type):
+        fields = [field for field in features.type if field.name in names]
+        columns = [pc.struct_field(features, [field.name]) for field in fields]
+        return pa.StructArray.from_arrays(columns, fields=fields, mask=features.is_null()) if fields else None
+    if not pa.types.is_string(features.type) and not pa.types.is_large_string(features.type):
+        return None
+    texts = [None if text is None else _picked(text, names) for text in features.to_pylist()]
+    return pa.array(texts, features.type)
+
+
+def _picked(text: str, names: Collection[str]) -> str:
+    try:
+        found = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    except msgspec.DecodeError:
+        return "{}"
+    return msgspec.json.encode({name: raw for name, raw in found.items() if name in names}).decode()
+
+
 def said(value: Any) -> str:
     """A feature's value in words; whole numbers without a point."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
@@ -255,9 +290,10 @@ def _alike(values: list[Any]) -> pa.Array | list[Any]:
 
 def _columns(batch: pa.RecordBatch, names: tuple[str, ...]) -> Mapping[str, pa.Array | list[Any]]:
     """The features that are asked for, as the batch has them: columns, or read out of JSON."""
-    if "features" not in batch.schema.names:
+    kept = "features" if "features" in batch.schema.names else SLICE_FEATURES
+    if kept not in batch.schema.names:
         return {}
-    features = batch.column("features")
+    features = batch.column(kept)
     if pa.types.is_struct(features.type):
         there = {field.name for field in features.type}
         return {name: _plain(pc.struct_field(features, [name])) for name in names if name in there}

@@ -5,14 +5,14 @@ Only frames that their partition has folded do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
 from lossloop.core.clock import Clock, Micros
-from lossloop.ledger.expired import expired_all
+from lossloop.ledger.expired import Needs, expired_all
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.database import Database
@@ -59,6 +59,7 @@ def prune(
     model: str,
     *,
     keys: Keys,
+    features: Collection[str] = (),
     cutoff: Micros | None = None,
     larger_than: int | None = None,
     dry_run: bool = False,
@@ -72,6 +73,7 @@ def prune(
         database: Where the ledger lies.
         model: Whose frames.
         keys: Those of the ledger: what is sent of these rows later is known by them.
+        features: By which the model's rows are told apart: these are kept.
         cutoff: Frames received before this go.
         larger_than: Where frames that have not expired have more bytes than this, the oldest go.
         dry_run: Only say what would go.
@@ -90,9 +92,9 @@ def prune(
             heads = [head for stretch, before in cuts for head in _going(session, model, stretch, before)]
             return _would_go(model, heads)
         with maintained(database):
-            remover = Remover(session, clock)
+            remover, needs = Remover(session, clock), Needs(keys=keys, features=frozenset(features))
             for stretch, before in _cuts(session, model, cutoff, larger_than):
-                _remove(session, remover, _going(session, model, stretch, before), keys)
+                _remove(session, remover, _going(session, model, stretch, before), needs)
         return _went(model, remover)
     finally:
         session.close()
@@ -127,13 +129,13 @@ def _going(session: Session, model: str, stretch: Stretch, before: Micros | None
     return [Head(*row) for row in session.rows("going", model=model, **values)]
 
 
-def _remove(session: Session, remover: Remover, heads: Sequence[Head], keys: Keys) -> None:
+def _remove(session: Session, remover: Remover, heads: Sequence[Head], needs: Needs) -> None:
     there = [
         (stored, frame)
         for stored in fetched(session, [head.key for head in heads])
         if isinstance(frame := stored.frame(), Frame)  # damage stays, so that it is told
     ]
-    left = expired_all([frame for _, frame in there], keys)
+    left = expired_all([frame for _, frame in there], needs)
     changes = [
         Change(stored=stored, frame=frame, stays=np.zeros(stored.rows, np.bool_), left=kept)
         for (stored, frame), kept in zip(there, left, strict=True)
