@@ -76,7 +76,7 @@ def test_a_rollouts_error_is_a_share(error: str) -> None:
 
 def test_an_unbounded_loss_cannot_certify_nor_be_judged_as_a_canary() -> None:
     plan = "rollout: {promote_if_within: 0.1, roll_back_if_worse_by: 0.1}"
-    unbounded = lens("squared_error", task="regression", more=plan)
+    unbounded = lens("squared", task="regression", more=plan)
     assert unbounded.policy.rollout is not None
     with pytest.raises(InputError, match="write one with a cap") as refused:
         unbounded.canary(unbounded.policy.rollout, None)

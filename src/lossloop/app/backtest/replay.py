@@ -124,7 +124,7 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
         champion = versions.find(past.books.documents, past.model, reign.crowned.version)
         for each in judged:
             each.crown(champion, reign)
-        for now, block, mine in _blocks(past, lens, reign, tell):
+        for now, block, mine in champion_blocks(past, lens, reign, tell):
             days.append(_day(lens, block, champion.number, mine))
             for each in by_block:
                 each.look(champion, mine, now=now, block=block, waits=past.waits(now))
@@ -135,7 +135,9 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
     return [each.told() for each in running], days
 
 
-def _blocks(past: Past, lens: Lens, reign: Reign, tell: Tell) -> Iterator[tuple[Micros, Block, Rows]]:
+def champion_blocks(
+    past: Past, lens: Lens, reign: Reign, tell: Tell = lambda rows: None
+) -> Iterator[tuple[Micros, Block, Rows]]:
     """Blocks that were judged in a reign, with the champion's rows, and when that was."""
     policy, crowned = lens.policy, reign.crowned
     recorded = past.recorded_blocks(policy)

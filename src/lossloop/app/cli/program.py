@@ -31,6 +31,8 @@ _COMMANDS = {
     "import": ("lossloop.app.cli.importing:import_history", "Bring in predictions or outcomes of the past."),
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
     "backtest": ("lossloop.app.cli.backtest:backtest", "Try policies on the past."),
+    "plan": ("lossloop.app.cli.plan:plan", "Say how long a policy's verdicts will take."),
+    "check policy": ("lossloop.app.cli.check:policy", "Hold a policy against the past."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
     "ledger rebuild": ("lossloop.app.cli.ledger:rebuild", "Make all derived state anew from the facts."),
@@ -46,6 +48,7 @@ _COMMANDS = {
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
 _FAMILIES = {
+    "check": "What is held against the past before it is put in force.",
     "bench": "What is promised, measured here.",
     "labels": "When labels come, and what is missing.",
     "ledger": "The record of facts.",

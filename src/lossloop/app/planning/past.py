@@ -1,0 +1,126 @@
+"""What plans are drawn from: the present champion's losses as the watches judged them, and the traffic."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lossloop.act.policy import Policy
+from lossloop.act.watches import Watch
+from lossloop.app.backtest.past import Past, Remembering
+from lossloop.app.backtest.replay import champion_blocks
+from lossloop.app.judging import Lens
+from lossloop.app.watches import OF_OUTCOMES, by_rows
+from lossloop.core.calendar import Int64
+from lossloop.core.clock import DAY
+from lossloop.core.errors import InputError
+from lossloop.judges import fill_missing
+from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.table import Rows
+from lossloop.registry import Version, versions
+
+RECENT = 28 * DAY
+"""What is taken for the present traffic."""
+MOST_ROWS = 1_000_000
+"""The latest so many rows of losses are kept."""
+
+
+@dataclass
+class Seen:
+    """A champion's past under a policy."""
+
+    champion: Version
+    lens: Lens
+    blocks: dict[str, list[float]] = field(default_factory=dict)
+    """What each watch that judges blocks judged, by its name."""
+    rows: Floats = field(default_factory=lambda: np.empty(0))
+    """The losses of rows, those without an outcome at the floor."""
+    known: Floats = field(default_factory=lambda: np.empty(0))
+    """The losses of rows with an outcome."""
+    at: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
+    """When each of those rows was made, ascending."""
+    pairs: list[float] = field(default_factory=list)
+    """Mean differences of the loss in blocks of shadow, of whatever challengers there were."""
+    per_day: float = 0.0
+    """Predictions of the champion a day, lately."""
+
+    @property
+    def missing(self) -> float:
+        """The share of rows without an outcome at the judging age."""
+        return 1.0 - len(self.known) / len(self.rows) if len(self.rows) else 0.0
+
+
+def look(past: Past, policy: Policy) -> Seen:
+    """What the ledger holds of the present champion.
+
+    Raises:
+        InputError: There is no champion.
+    """
+    if not past.reigns:
+        raise InputError(f"{past.model} has no champion yet; nothing can be planned of it", field="model")
+    lens = Remembering(policy=policy)
+    present = past.reigns[-1].crowned.version
+    champion = versions.find(past.books.documents, past.model, present)
+    seen = Seen(champion=champion, lens=lens)
+    rows, known, at = list[Floats](), list[Floats](), list[Int64]()
+    times: list[tuple[int, int, int]] = []
+    for reign in past.reigns:
+        if reign.crowned.version != present:
+            continue
+        for _, block, mine in champion_blocks(past, lens, reign):
+            scores = lens.matured_scores(mine)
+            rows.append(fill_missing(scores, lens.floor))
+            known.append(scores[~np.isnan(scores)])
+            at.append(mine.at[~np.isnan(scores)])
+            times.append((int(mine.at[0]), int(mine.at[-1]), len(mine)))
+            for name, watch in policy.watches.items():
+                _judged(seen, lens, name, watch, mine, block)
+    seen.pairs = _pairs(past, lens)
+    seen.rows = np.concatenate(rows)[-MOST_ROWS:] if rows else seen.rows
+    seen.known = np.concatenate(known)[-MOST_ROWS:] if known else seen.known
+    seen.at = np.concatenate(at)[-MOST_ROWS:] if at else seen.at
+    seen.per_day = _traffic(times, policy)
+    return seen
+
+
+def _judged(seen: Seen, lens: Lens, name: str, watch: Watch, mine: Rows, block: int) -> None:
+    kind = OF_OUTCOMES.get(type(watch))
+    if kind is None or by_rows(watch):
+        return
+    try:
+        found = kind.evidence(lens, watch, seen.champion, mine, block)
+    except InputError:
+        return
+    evidence = np.asarray(found.evidence, dtype=np.float64)
+    if found.labelled and evidence.shape == (1,) and np.isfinite(evidence[0]):
+        seen.blocks.setdefault(name, []).append(float(evidence[0]))
+
+
+def _traffic(times: list[tuple[int, int, int]], policy: Policy) -> float:
+    """Predictions a day over the last weeks."""
+    if not times:
+        return 0.0
+    last = times[-1][1]
+    recent = [each for each in times if each[0] > last - RECENT]
+    span = max(recent[-1][1] - recent[0][0], len(recent) * policy.block, 1)
+    return sum(rows for _, _, rows in recent) / (span / DAY)
+
+
+def _pairs(past: Past, lens: Lens) -> list[float]:
+    """The mean difference of each block that had a challenger in shadow."""
+    found = []
+    for rollout in past.books.past_rollouts(past.model):
+        if not rollout.plan.shadow:
+            continue
+        for _, start, end in past.blocks(past.in_force, rollout.first_seq):
+            rows = past.table.slice(max(start, rollout.first_seq), end)
+            if not (rows.shadow_version == rollout.challenger).any():
+                continue
+            try:
+                pairs = lens.pairs(rows, rollout)
+            except InputError:
+                continue
+            if pairs is not None and np.isfinite(pairs.difference).all():
+                found.append(float(pairs.difference[0]))
+    return found
