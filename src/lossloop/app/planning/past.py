@@ -11,7 +11,7 @@ from lossloop.act.watches import Watch
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.backtest.replay import champion_blocks
 from lossloop.app.judging import Lens
-from lossloop.app.watches import OF_OUTCOMES, by_rows
+from lossloop.app.watches import by_rows, of_outcomes
 from lossloop.core.calendar import Int64
 from lossloop.core.clock import DAY
 from lossloop.core.errors import InputError
@@ -85,7 +85,7 @@ def look(past: Past, policy: Policy) -> Seen:
 
 
 def _judged(seen: Seen, lens: Lens, name: str, watch: Watch, mine: Rows, block: int) -> None:
-    kind = OF_OUTCOMES.get(type(watch))
+    kind = of_outcomes(watch)
     if kind is None or by_rows(watch):
         return
     try:

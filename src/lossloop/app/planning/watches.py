@@ -10,7 +10,7 @@ import msgspec
 from lossloop.act.watches import Watch
 from lossloop.app.planning.base import Effect, WatchPlan
 from lossloop.app.planning.past import Seen
-from lossloop.app.watches import OF_OUTCOMES, by_rows, judge_of
+from lossloop.app.watches import by_rows, judge_of, of_outcomes
 from lossloop.core.clock import DAY, Micros
 from lossloop.core.errors import InputError
 from lossloop.judges import Guardrail, Reference, Regression, needed_for, parse
@@ -90,7 +90,7 @@ def plan_watch(
     """What to expect of a watch; where nothing can be said, the plan says why."""
     counts = "outcomes" if by_rows(watch) else "blocks"
     blank = WatchPlan(watch=name, asks=watch.kind, promise=parse(watch.promise).words, counts=counts)
-    if type(watch) not in OF_OUTCOMES:
+    if of_outcomes(watch) is None:
         return _not(blank, "it looks at arrivals, whose features the columns do not hold")
     try:
         judge = judge_of(seen.lens, watch, seen.champion)

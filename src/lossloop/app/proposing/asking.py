@@ -18,7 +18,7 @@ from lossloop.app.planning.watches import plan_watch
 from lossloop.app.proposing.base import Change, Checked, Span
 from lossloop.app.proposing.editing import diff, edited
 from lossloop.app.proposing.measuring import rounded_up, spans
-from lossloop.app.watches import OF_OUTCOMES, by_rows, judge_of
+from lossloop.app.watches import by_rows, judge_of, of_outcomes
 from lossloop.core.clock import format_duration
 from lossloop.core.errors import InputError
 from lossloop.judges import Regression, reference_of_blocks
@@ -50,7 +50,7 @@ def check_policy(home: Home, candidate: Candidate, model: str, text: str) -> Che
     changes = [*_block(policy, measured, seen)]
     warnings = [*_no_block(policy, measured)]
     for name, watch in policy.watches.items():
-        if type(watch) not in OF_OUTCOMES:
+        if of_outcomes(watch) is None:
             continue
         try:
             changes += _of_watch(name, watch, seen, measured)
