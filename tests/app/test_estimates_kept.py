@@ -11,6 +11,7 @@ import pytest
 
 from lossloop.act.policy import Policy, read_policy
 from lossloop.app.books import Point
+from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import Promote
 from lossloop.app.judging import Lens
 from lossloop.app.labels import label_delay_at, wanted_at
@@ -292,3 +293,13 @@ def test_an_estimate_of_another_kind_than_the_predictions_is_an_honest_nothing()
     view = lens(watches={"w": WATCHES["expected"]})
     with pytest.raises(InputError, match="3 maps, the predictions need 1"):
         estimated(view, three, np.array([0.5]))
+
+
+def test_estimates_are_drawn_with_their_limit_and_all_with_their_evidence(tmp_path: Path) -> None:
+    desk = lived(watching(tmp_path), days=4)
+    with desk.books() as books:
+        charts = {chart.title: chart for chart in watch_charts(read_history(books, MODEL))}
+    for name in WATCHES:
+        assert f"Watch '{name}' on version 1" in charts
+    for name, limit in (("expected", 0.12), ("audited", 0.2)):
+        assert charts[f"Watch '{name}' on version 1: mean loss"].data["limits"][0][2] == pytest.approx(limit)

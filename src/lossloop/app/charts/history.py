@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -16,8 +18,9 @@ from lossloop.app.reading import plain
 from lossloop.app.watches import judge_of
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
-from lossloop.core.records import Decision
-from lossloop.judges import Guardrail, Regression
+from lossloop.core.records import Decision, Verdict
+from lossloop.judges import Audited, Estimated, Guardrail, Regression
+from lossloop.judges.base import Judge
 from lossloop.registry import Version, versions
 
 _GOOD, _BAD = ("promote", "ramp"), ("roll_back", "refuse")
@@ -76,23 +79,27 @@ def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[s
     found: dict[tuple[str, int], Measure] = {}
     for number in {point.version for point in points}:
         version = versions.find(books.documents, lens.policy.model, number)
-        for name, judge in risk_judges(lens, version).items():
-            reference = judge.reference.estimate if isinstance(judge, Regression) else None
-            found[name, number] = Measure(limit=judge.limit, reference=reference)
+        for name, judge in _judges(lens, version):
+            if isinstance(judge, Regression):
+                found[name, number] = Measure(limit=judge.limit, reference=judge.reference.estimate)
+            elif isinstance(judge, Audited | Estimated | Guardrail):
+                found[name, number] = Measure(limit=judge.limit, reference=None)
     return found
 
 
 def risk_judges(lens: Lens, version: Version) -> dict[str, Guardrail | Regression]:
     """The judges of a champion's mean loss by watch, without those that cannot judge it."""
-    found: dict[str, Guardrail | Regression] = {}
+    return {
+        name: judge for name, judge in _judges(lens, version) if isinstance(judge, Guardrail | Regression)
+    }
+
+
+def _judges(lens: Lens, version: Version) -> Iterator[tuple[str, Judge[Any, Any, Verdict]]]:
+    """The judges of a champion by watch, without those that cannot judge it."""
     for name, watch in lens.policy.watches.items():
-        try:
-            judge = judge_of(lens, watch, version)
-        except InputError:  # the watch's own verdict says so, among the decisions and in status
-            continue
-        if isinstance(judge, Guardrail | Regression):
-            found[name] = judge
-    return found
+        # Where one cannot, the watch's own verdict says so, among the decisions and in status.
+        with contextlib.suppress(InputError):
+            yield name, judge_of(lens, watch, version)
 
 
 def mark_of(decision: Plain) -> str:
