@@ -76,10 +76,10 @@ def slices_table(found: list[dict[str, Any]]) -> Table:
     Args:
         found: As `lossloop slices --json` prints them.
     """
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in _HEADINGS:
         left = heading in ("slice", "verdict")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=not left)
+        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "slice", overflow="fold")
     for each in found:
         table.add_row(*_cells(each))
     return table
