@@ -21,6 +21,7 @@ from lossloop.judges import (
     Certificate,
     Guardrail,
     Pairs,
+    Promise,
     Regression,
     RiskState,
     Shadow,
@@ -36,6 +37,7 @@ AnyJudge = Judge[Any, Any, Any]
 cuts = st.lists(st.integers(0, 300), max_size=6)
 seeds = st.integers(0, 2**32)
 PROMISES = ("1 per 1000 outcomes", "5% ever", "5% once")
+REFERENCE = reference_of(np.linspace(0.0, 0.9, 400), bound=1.0)
 promises = st.sampled_from(PROMISES).map(parse)
 
 
@@ -56,15 +58,12 @@ def without_row(verdict: Verdict) -> Verdict:
     return msgspec.structs.replace(verdict, crossed_at=None)
 
 
-@given(seed=seeds, places=cuts, risk=st.floats(0.2, 0.9))
-def test_risk(seed: int, places: list[int], risk: float) -> None:
+@given(promise=promises, seed=seeds, places=cuts, risk=st.floats(0.2, 0.9))
+def test_risk(promise: Promise, seed: int, places: list[int], risk: float) -> None:
     losses = np.random.default_rng(seed).beta(2.0 * risk, 2.0 * (1.0 - risk), 300)
-    reference = reference_of(np.linspace(0.0, 0.9, 400), bound=1.0)
-    for words in PROMISES:
-        promise = parse(words)
-        cut_alike(Guardrail(limit=0.5, promise=promise), losses, places)
-        cut_alike(Certificate(limit=0.6, bound=1.0, promise=promise), losses, places)
-        cut_alike(Regression(reference=reference, tolerance=0.01, promise=promise), losses, places)
+    cut_alike(Guardrail(limit=0.5, promise=promise), losses, places)
+    cut_alike(Certificate(limit=0.6, bound=1.0, promise=promise), losses, places)
+    cut_alike(Regression(reference=REFERENCE, tolerance=0.01, promise=promise), losses, places)
 
 
 @given(seed=seeds, places=cuts, missing=st.sampled_from(["worst_case", "same_in_both_arms"]))

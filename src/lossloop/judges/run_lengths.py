@@ -55,6 +55,7 @@ def cusum_run_length(
     return 1.0 / (1.0 / rise + 1.0 / fall)
 
 
+@lru_cache(maxsize=64)
 def western_electric_run_length(shift: float = 0.0) -> float:
     """Mean values until any of the rules signals."""
     states = _memories()
