@@ -45,7 +45,7 @@ def share_held(truth: float, name: str, make: Callable[[], LeftOut], runs: int) 
     return held / runs
 
 
-@pytest.mark.parametrize("name", ["accuracy", "recall", "auc", "bias"])
+@pytest.mark.parametrize("name", ["accuracy", "recall", "auc", "bias", "miscalibration"])
 @pytest.mark.parametrize("shock", [0.0, 0.15])
 def test_intervals_hold_the_truth_whether_or_not_rows_of_a_block_depend(name: str, shock: float) -> None:
     """An interval that took rows for independent would miss half of the time where a block shares a shock."""
@@ -97,6 +97,16 @@ def test_a_jackknife_of_a_mean_is_the_spread_of_its_parts() -> None:
     error = means.std(ddof=1) / np.sqrt(12)
     assert found.estimate == pytest.approx(means.mean())
     assert (found.high - found.low) / 2 / error == pytest.approx(2.9, abs=0.2), "for looking at any time"
+
+
+def test_what_chance_raises_has_no_interval() -> None:
+    """With right probabilities and few rows the calibration error is .05 on average, and 0 in truth."""
+    draw = np.random.default_rng(21)
+    found = [in_clusters(*of_blocks(draw, 6, shock=0.0, rows=60), Scores()) for _ in range(40)]
+    assert np.mean([each.whole["calibration_error"] or 0.0 for each in found]) > 0.03
+    assert abs(np.mean([each.whole["miscalibration"] or 0.0 for each in found])) < 0.001
+    assert intervals(found[0], level=0.95)["calibration_error"] is None
+    assert gaps(found[0], found[1], level=0.95)["calibration_error"] is None
 
 
 def test_too_few_clusters_or_nothing_left_have_no_interval() -> None:

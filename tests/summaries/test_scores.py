@@ -107,6 +107,21 @@ def test_the_error_is_small_where_probabilities_are_right_and_the_gap_where_they
     assert found["bias"] == pytest.approx(found["calibration_error"], abs=0.01)
 
 
+def test_what_chance_brings_is_taken_off() -> None:
+    """Of 200 rows with right probabilities the plain squared distance is above 0, and this one around it."""
+    parts = [summed(calibrated(200, seed=seed)) for seed in range(60)]
+    plain = [
+        each.rows / 200 * ((each.predicted or 0.0) - (each.happened or 0.0)) ** 2
+        for part in parts
+        for each in part.reliability()
+    ]
+    assert sum(plain) / 60 > 0.004
+    assert abs(np.mean([part.miscalibration() or 0.0 for part in parts])) < 0.0008
+    off = np.stack([np.tile([0.0, 1.0], 5000), np.full(10_000, 0.7)], axis=1)
+    assert summed(off).miscalibration() == pytest.approx(0.04, abs=1e-4)
+    assert summed([(1, 0.75)]).miscalibration() == 0.0625
+
+
 # What has no meaning, and what is refused.
 
 

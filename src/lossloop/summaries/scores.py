@@ -155,6 +155,20 @@ class Scores(Record, frozen=True):
         ]
         return ratio(sum(parts), self.count)
 
+    def miscalibration(self) -> float | None:
+        """The mean squared distance of what was said from what happened, over tenths, less that of chance.
+
+        0 on average where the probabilities are right, so it may fall below; the reliability of the Brier
+        score (Ferro and Fricker 2012, A bias-corrected decomposition of the Brier score, Q. J. R. Meteorol.
+        Soc. 138).
+        """
+        parts = [
+            each.rows * ((each.predicted - each.happened) ** 2 - _chance(each.happened, each.rows))
+            for each in self.reliability()
+            if each.predicted is not None and each.happened is not None
+        ]
+        return ratio(sum(parts), self.count)
+
     def metrics(self) -> dict[str, float | None]:
         """Metrics of decisions at the threshold, of ranking and of calibration."""
         zeros, ones, sums = self._table.sum(axis=1).tolist()
@@ -172,5 +186,11 @@ class Scores(Record, frozen=True):
             "auc": None if auc is None else auc[0],
             "brier": ratio(max(self.squares, 0.0), self.count),
             "calibration_error": self.calibration_error(),
+            "miscalibration": self.miscalibration(),
             "bias": None if said is None or happened is None else said - happened,
         }
+
+
+def _chance(share: float, rows: int) -> float:
+    """The variance of a share of so many rows, estimated without bias; 0 of one row, which tells nothing."""
+    return share * (1.0 - share) / (rows - 1) if rows > 1 else 0.0

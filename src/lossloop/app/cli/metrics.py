@@ -12,6 +12,7 @@ from rich.text import Text
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.loss import Bar, names_in
 from lossloop.app.metrics import Question, measure
+from lossloop.app.metrics.kinds import RAISED_BY_CHANCE
 from lossloop.app.recompute.past import TOLD_BY
 from lossloop.app.words import signed
 from lossloop.core.errors import UnknownName
@@ -172,6 +173,10 @@ def notes(found: dict[str, Any], metric: str | None) -> list[str]:
         for name in ([metric] if metric else figures[0]["metrics"])
         if (wide := _width(figures, name))
     ]
+    if metric in RAISED_BY_CHANCE:
+        said.append(
+            f"{metric} lies above the truth where rows are few: it has no interval, miscalibration has."
+        )
     with_intervals = metric is not None or len(figures) <= FEW
     if with_intervals and any(figure["over"] == "rows" for figure in figures):
         said.append("~ too few blocks for an interval over blocks: rows are taken for independent.")

@@ -20,7 +20,9 @@ _EMPTY: dict[Task, Sums] = {
     Task.REGRESSION: Residuals(),
     Task.SURVIVAL: Lifetimes(),
 }
-_LIMITS = {"r2": (-np.inf, 1.0), "bias": (-np.inf, np.inf)}
+_LIMITS = {"r2": (-np.inf, 1.0), "miscalibration": (-np.inf, 1.0), "bias": (-np.inf, np.inf)}
+RAISED_BY_CHANCE = frozenset({"calibration_error"})
+"""Metrics that lie above the truth the more the fewer rows there are: an interval would not hold it."""
 _SIZES = frozenset({"mae", "rmse", "wape"})
 
 

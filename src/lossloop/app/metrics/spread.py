@@ -3,6 +3,7 @@
 A metric is a smooth function of sums, and no mean of rows. It is computed anew without one cluster at a time;
 how much that moves it says what a cluster is worth, and these worths are treated as means of blocks are in
 `loss recompute`: by an interval for means that anyone may look at as often as they like. It is approximate.
+Its middle is the mean of the worths, which is free of the first order of a metric's bias.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lossloop.app.metrics.kinds import Sums, limits
+from lossloop.app.metrics.kinds import RAISED_BY_CHANCE, Sums, limits
 from lossloop.core.records import Interval
 from lossloop.judges import Moments, asymptotic_interval
 from lossloop.judges.intervals import FEWEST
@@ -77,7 +78,10 @@ def _less(left: Metrics, right: Metrics) -> dict[str, float | None]:
 
 
 def _jackknifed(whole: Metrics, parts: Sequence[Metrics], level: float) -> dict[str, Interval | None]:
-    return {name: _interval(value, [part[name] for part in parts], level) for name, value in whole.items()}
+    return {
+        name: None if name in RAISED_BY_CHANCE else _interval(value, [part[name] for part in parts], level)
+        for name, value in whole.items()
+    }
 
 
 def _interval(value: float | None, parts: Sequence[float | None], level: float) -> Interval | None:
@@ -87,8 +91,8 @@ def _interval(value: float | None, parts: Sequence[float | None], level: float) 
     count = len(left)
     if count < FEWEST:
         return None
-    away = np.array(left) - np.mean(left)
-    moments = Moments(count=count, mean=value, deviations=float(np.square((count - 1) * away).sum()))
+    worth = count * value - (count - 1) * np.array(left)
+    moments = Moments().add(worth)
     return asymptotic_interval(moments, level=level, tuned_for=float(count))
 
 
@@ -96,7 +100,5 @@ def _held(found: Interval | None, low: float, high: float) -> Interval | None:
     """An interval that does not leave what its metric can be."""
     if found is None:
         return None
-    return Interval(
-        estimate=found.estimate, low=max(found.low, low), high=min(found.high, high), level=found.level,
-        approximate=True,
-    )  # fmt: skip
+    estimate, least, most = np.clip([found.estimate, found.low, found.high], low, high).tolist()
+    return Interval(estimate=estimate, low=least, high=most, level=found.level, approximate=True)
