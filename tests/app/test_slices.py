@@ -14,7 +14,7 @@ from lossloop.app.reading import status
 from lossloop.app.slices import findings, slices
 from lossloop.core.cuts import SliceReference
 from lossloop.core.errors import Conflict, PolicyError, UnknownName
-from lossloop.ledger.expired import expired
+from lossloop.ledger.expired import Needs, expired
 from lossloop.ledger.joined.keys import Keys
 from lossloop.registry import Feature, FeatureKind, Manifest, Reference
 from tests.app.desk import DAY, MODEL, Desk, asked, external, happened, ticked
@@ -289,7 +289,8 @@ def test_rows_that_have_expired_belong_to_no_slice(tmp_path: Path) -> None:
     desk = sliced(tmp_path)
     ids = desk.ids(4)
     whole = asked(8, [0.1] * 4, ids, features=[{"carrier": "UA"}] * 4)
-    desk.send(expired(whole, Keys(desk.home.settings().secret)), happened(9, ids), ticked(DAY + 7))
+    needs = Needs(keys=Keys(desk.home.settings().secret))
+    desk.send(expired(whole, needs), happened(9, ids), ticked(DAY + 7))
     assert of(desk) == {}
     told = watch_of(desk)
     assert (told["kind"], told["count"]) == ("no_data", 1)
