@@ -1,6 +1,6 @@
 """Many slices under one promise: how many of those named are healthy, and how soon the bad ones are named.
 
-    python -m benchmarks.judges.slices [--replications 200] [--days 365] [--seed 0] [--json]
+    python -m benchmarks.judges.slices [--replications 100] [--days 365] [--seed 0] [--json]
 
 Every slice has a mean loss a day. Healthy ones lie at their limit, the hardest case, and all share a part of
 each day's luck; bad ones lose half as much again from day 100 on. Of 100 and of 1,000 slices none, 1%, 10% or
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--replications", type=int, default=200)
+    parser.add_argument("--replications", type=int, default=100)
     parser.add_argument("--days", type=int, default=365)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true")
