@@ -285,16 +285,17 @@ def test_a_state_that_is_made_anew_says_the_same_to_the_bit(tmp_path: Path) -> N
     assert [row for row in before["documents"] if row[0] == "slices"]
 
 
-def test_rows_that_have_expired_belong_to_no_slice(tmp_path: Path) -> None:
-    desk = sliced(tmp_path)
-    ids = desk.ids(4)
-    whole = asked(8, [0.1] * 4, ids, features=[{"carrier": "UA"}] * 4)
-    needs = Needs(keys=Keys(desk.home.settings().secret))
-    desk.send(expired(whole, needs), happened(9, ids), ticked(DAY + 7))
-    assert of(desk) == {}
-    told = watch_of(desk)
-    assert (told["kind"], told["count"]) == ("no_data", 1)
-    assert told["reason"] == "no row belongs to a slice yet"
+def test_rows_that_have_expired_belong_to_the_same_slices(tmp_path: Path) -> None:
+    found = []
+    for place in ("whole", "thin"):
+        desk = sliced(tmp_path / place)
+        ids = desk.ids(4)
+        sent = asked(8, [0.1] * 4, ids, features=[{"carrier": "UA", "account": "x"}] * 4)
+        needs = Needs(keys=Keys(desk.home.settings().secret), features=frozenset({"carrier"}))
+        desk.send(sent if place == "whole" else expired(sent, needs), happened(9, ids), ticked(DAY + 7))
+        found.append(of(desk))
+    assert found[0] == found[1]
+    assert set(found[0]) == {"carrier=UA"}
 
 
 def test_live_and_replayed_are_cut_alike(tmp_path: Path) -> None:

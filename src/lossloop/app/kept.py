@@ -5,7 +5,7 @@ from __future__ import annotations
 from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
 from lossloop.core.calendar import Int64
-from lossloop.ledger.frames import Frame, Kind
+from lossloop.ledger.frames import Frame
 from lossloop.ledger.joined.join import Join
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
@@ -45,11 +45,8 @@ class Kept:
         return self._places[name]
 
     def slices(self, policy: Policy, frame: Frame) -> Int64 | None:
-        """To which slices each row of a frame of predictions belongs; None where a policy asks for none.
-
-        Of rows that have expired nobody knows: they belong to none, not even to that of no features.
-        """
-        if not policy.slices or frame.kind is not Kind.PREDICTION:
+        """To which slices each row of a frame of predictions belongs; None where a policy asks for none."""
+        if not policy.slices:
             return None
         if policy.model not in self._slicers:
             self._slicers[policy.model] = Slicer(self._store, policy.model)

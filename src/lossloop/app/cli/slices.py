@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 from rich.table import Table
@@ -78,8 +78,8 @@ def slices_table(found: list[dict[str, Any]]) -> Table:
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in _HEADINGS:
-        left = heading in ("slice", "verdict")
-        table.add_column(heading, justify="left" if left else "right", no_wrap=heading != "slice", overflow="fold")
+        side: Literal["left", "right"] = "left" if heading in ("slice", "verdict") else "right"
+        table.add_column(heading, justify=side, no_wrap=heading != "slice", overflow="fold")
     for each in found:
         table.add_row(*_cells(each))
     return table
