@@ -353,3 +353,50 @@ def test_losses_of_classes_and_without_outcomes(server: Server) -> None:
         server, loss="brier.where(c='a')", y_true=[1, 1], y_pred=[0.0, 0.0], features={"c": ["a", "b"]}
     )
     assert features.body["losses"] == [1.0, 0.0]
+
+
+# Predictions that are lists.
+
+
+def test_intervals_go_in_and_their_loss_comes_out(server: Server) -> None:
+    model = server.model(versions=0, task="distribution", loss="winkler(level=0.5).clip(100)")
+    rows = [
+        {"id": f"{model}-a", "version": 1, "y_pred": [0, 2.5]},
+        {"id": f"{model}-b", "version": 1, "y_pred": [0, float("inf")]},
+        {"id": f"{model}-c", "version": 1, "y_pred": 3},
+    ]
+    answer = server.record(model, *rows)
+    assert answer.status == 422
+    assert answer.body["accepted"] == 1
+    assert [each["row"] for each in answer.body["errors"]] == [1, 2]
+    assert server.outcomes(model, {"id": f"{model}-a", "y_true": 4.5}).body["accepted"] == 1
+    (shown,) = server.call("GET", f"/v1/models/{model}").body["losses"]
+    assert shown["mean"] == pytest.approx(2.5 + 4 * 2.0)
+
+
+def test_survival_goes_in_and_its_loss_and_concordance_come_out(server: Server) -> None:
+    model = server.model(versions=0, task="survival", loss="integrated_brier(horizons=(10, 20))")
+    lives = {"a": ([0.5, 0.1], [5, 1]), "b": ([0.9, 0.8], [40, 0]), "c": ([0.8, 0.6], [20, 1])}
+    server.record(
+        model, *({"id": f"{model}-{id}", "version": 1, "y_pred": p} for id, (p, _) in lives.items())
+    )
+    bad = server.outcomes(model, {"id": f"{model}-a", "y_true": [5, 2]}, {"id": f"{model}-b", "y_true": 40})
+    assert [each["field"] for each in bad.body["errors"]] == ["y_true", "y_true"]
+    known = ({"id": f"{model}-{id}", "y_true": y} for id, (_, y) in lives.items())
+    assert server.outcomes(model, *known).status == 200
+    (shown,) = server.call("GET", f"/v1/models/{model}").body["losses"]
+    first, second, third = (0.25 + 0.01) / 2, (0.01 + 0.04) / 2, (0.04 + 0.36) / 2
+    assert shown["mean"] == pytest.approx((first + second + third) / 3)
+    (figure,) = server.call("GET", f"/v1/models/{model}/metrics").body["figures"]
+    assert figure["metrics"]["concordance"]["value"] == 1.0
+
+
+def test_a_loss_of_lists_is_computed_without_keeping_anything(server: Server) -> None:
+    body = {"loss": "crps_ensemble", "y_true": [1, 3], "y_pred": [[0, 2], [1, 1]]}
+    assert server.call("POST", "/v1/losses", body).body["losses"] == [0.5, 2.0]
+    ranking = {"loss": "one_minus_mrr", "y_true": [[0, 1], [1, 0]], "y_pred": [[2, 1], [2, 1]]}
+    assert server.call("POST", "/v1/losses", ranking).body["losses"] == [0.5, 0.0]
+    bad = {"loss": "winkler", "y_true": [1, 1], "y_pred": [[0, 2], [2, 0]]}
+    answer = server.call("POST", "/v1/losses", bad)
+    assert (answer.status, answer.body["losses"]) == (422, [2.0, None])
+    assert answer.body["errors"][0]["row"] == 1

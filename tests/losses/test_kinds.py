@@ -122,7 +122,7 @@ def test_columns_that_must_rise_are_part_of_a_version() -> None:
     [("quantiles", 5, None), ("ensemble", 5, None), ("survival", 5, 2), ("ranking", 5, 5), ("vector", 1, 1)],
 )
 def test_outcomes_have_the_columns_of_their_kind(kind: Any, columns: int, expected: int | None) -> None:
-    outcome = "time_and_event" if kind == "survival" else "value"
+    outcome: Any = "time_and_event" if kind == "survival" else "value"
     declared = Declaration(kind=kind, outcome=outcome, bounds=(0, 1), unit="")
     assert declared.outcome_columns(columns) == expected
 
