@@ -40,19 +40,21 @@ def reigns(books: Books, model: str, table: Table) -> list[Reign]:
     """
     kept = list(books.documents.all("reign", Crowned, prefix=f"{model}/").values())
     present = books.crowned(model)
-    if present is not None and (not kept or kept[-1] != present):
-        kept = [*_from_moves(books, model, table), present]
+    if not kept and present is not None:
+        kept = [present]
+    if kept:
+        kept = [*_from_moves(books, model, table, until=kept[0].at), *kept]
     ends = [after.at for _, after in pairwise(kept)]
     return [Reign(crowned=each, end=end) for each, end in zip(kept, [*ends, NEVER], strict=False)]
 
 
-def _from_moves(books: Books, model: str, table: Table) -> list[Crowned]:
-    """All reigns but the present one."""
+def _from_moves(books: Books, model: str, table: Table, *, until: Micros) -> list[Crowned]:
+    """Reigns that began before a moment."""
     moves = [move for move in versions.history(books.documents, model) if move.alias == CHAMPION]
     return [
         Crowned(version=move.version, at=move.at, seq=table.rows_up_to("at", move.at), by_rollout=False)
-        for move in moves[:-1]
-        if move.version is not None
+        for move in moves
+        if move.version is not None and move.at < until
     ]
 
 

@@ -121,6 +121,8 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
     by_block = [each for each in judged if not by_rows(each.watch)]
     days: list[Day] = []
     for reign in past.reigns:
+        if reign.crowned.at >= past.until or reign.end <= past.since:
+            continue
         champion = versions.find(past.books.documents, past.model, reign.crowned.version)
         for each in judged:
             each.crown(champion, reign)

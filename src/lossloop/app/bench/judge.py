@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from lossloop.app.bench import speed
+from lossloop.app.bench import replaying, speed
 from lossloop.app.bench.base import Part, measured
 from lossloop.app.bench.contest import figures as contest
 from lossloop.app.bench.figure import Figure
@@ -15,7 +15,13 @@ from lossloop.app.bench.machine import Machine
 from lossloop.app.bench.screen import Screen
 from lossloop.core.errors import UnknownName
 
-PARTS: tuple[Part[JudgeBench], ...] = (speed.PART, contest.ORACLE, contest.PEERS, contest.PROMISES)
+PARTS: tuple[Part[JudgeBench], ...] = (
+    speed.PART,
+    replaying.PART,
+    contest.ORACLE,
+    contest.PEERS,
+    contest.PROMISES,
+)
 """In the order in which they are measured."""
 
 
