@@ -81,11 +81,11 @@ def _home(path: Path, y_pred: Floats, y_true: Floats) -> Home:
     home, count = init(path), len(y_pred)
     at = np.arange(count, dtype=np.int64) * (DAY // A_DAY) + DAY
     keys = np.arange(count, dtype=np.uint64)
-    rows = {
+    rows: dict[str, Array] = {
         "key_high": keys, "key_low": keys, "version": np.ones(count, np.int32),
         "role": np.zeros(count, np.int8), "at": at, "time": at, "block": at // DAY * DAY, "y_pred": y_pred,
     }  # fmt: skip
-    labels = {
+    labels: dict[str, Array] = {
         "seq": np.arange(1, count + 1), "y_true": y_true, "judged": y_true, "labelled_at": at + HOUR,
     }  # fmt: skip
     streams: dict[str, dict[str, Array]] = {f"rows/{MODEL}": rows, f"labels/{MODEL}": labels}
