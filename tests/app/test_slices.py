@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from lossloop.app import operate
+from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import Promote
 from lossloop.app.reading import status
 from lossloop.app.slices import findings, slices
@@ -17,7 +18,7 @@ from lossloop.core.errors import Conflict, PolicyError, UnknownName
 from lossloop.ledger.expired import Needs, expired
 from lossloop.ledger.joined.keys import Keys
 from lossloop.registry import Feature, FeatureKind, Manifest, Reference
-from tests.app.desk import DAY, MODEL, Desk, asked, external, happened, ticked
+from tests.app.desk import DAY, MODEL, Desk, asked, external, happened, policy_text, ticked
 from tests.app.test_cli import Run, run  # noqa: F401
 from tests.app.test_rebuild import forget
 
@@ -311,6 +312,37 @@ def test_live_and_replayed_are_cut_alike(tmp_path: Path) -> None:
         found.append([column for column in desk.everything()["rows/m"] if column[0] == "slices"])
     assert found[0] == found[1]
     assert found[0]
+
+
+# What others make of it.
+
+
+def test_a_chart_shows_what_the_watch_saw(tmp_path: Path) -> None:
+    desk = sliced(tmp_path)
+    fail(desk)
+    with desk.books() as books:
+        charts = watch_charts(read_history(books, MODEL))
+    assert any(chart.title.startswith("Watch 'where'") for chart in charts)
+
+
+def test_a_backtest_finds_the_alarm_that_was(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    desk = sliced(tmp_path)
+    fail(desk)
+    policy = tmp_path / "tried.yaml"
+    policy.write_text(policy_text(slices=["carrier"], watches={"where": WHERE}))
+    said = run("backtest", str(policy), "--model", MODEL)
+    assert said.code == 0, said.err
+    assert "where: alarm on 2024-01-" in said.out
+
+
+def test_slices_that_were_never_noted_cannot_be_tried_on_the_past(run: Run, tmp_path: Path) -> None:  # noqa: F811
+    desk = Desk.ready(tmp_path / "s")
+    fail(desk, days=3)
+    policy = tmp_path / "tried.yaml"
+    policy.write_text(policy_text(slices=["carrier"], watches={"where": WHERE}))
+    said = run("backtest", str(policy), "--model", MODEL)
+    assert said.code == 0, said.err
+    assert "alarm on" not in said.out
 
 
 # In the terminal.
