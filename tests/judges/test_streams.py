@@ -76,8 +76,12 @@ def test_together_is_apart(words: str) -> None:
     ratios[300, 3] = 1e300
     judge = Streams(parse(words))
     codes = np.tile(np.arange(12), 600)
-    together = judge.update_together(judge.start(12), ratios)
-    same(judge, together, apart(judge, [Engine(judge.promise).start()] * 12, codes, ratios.ravel()))
+    alone = apart(judge, [Engine(judge.promise).start()] * 12, codes, ratios.ravel())
+    for rows in (600, 20):  # one stream after another, and all side by side
+        together = judge.start(12)
+        for start in range(0, 600, rows):
+            together = judge.update_together(together, ratios[start : start + rows])
+        same(judge, together, alone)
 
 
 @given(

@@ -82,7 +82,7 @@ class Streams:
         many, sorted_ratios = many[busiest], ratios[order]
         moving = state.rows(busiest)
         step, active = 0, len(busiest)
-        while active and (active >= _FEW or many[0] - step <= 2 * active):
+        while active and not _is_long(int(many[0]) - step, active):
             self._step(moving, active, sorted_ratios[starts[:active] + step])
             step += 1
             active = int(np.searchsorted(-many, -step))
@@ -94,9 +94,13 @@ class Streams:
         """Bet on `ratios` of shape (t, n): t of each stream, time first; exact at every ratio."""
         if ratios.ndim != 2 or ratios.shape[1] != len(state):
             raise InputError(f"ratios must have shape (times, {len(state)}), not {ratios.shape}")
-        moving = state.rows(np.arange(len(state)))
-        for row in ratios:
-            self._step(moving, len(state), row)
+        moving, active = state.rows(np.arange(len(state))), len(state)
+        if _is_long(len(ratios), active):
+            for stream in range(active):
+                self._walk(moving, stream, ratios[:, stream])
+        else:
+            for row in ratios:
+                self._step(moving, active, row)
         return moving
 
     def update_sums(self, state: Columns, count: Codes, sums: Array) -> Columns:
@@ -211,6 +215,11 @@ class Streams:
         moving.count[row] += len(ratios)
         if at is not None:
             moving.crossed[row], moving.evidence[row] = count + at + 1, evidence
+
+
+def _is_long(ratios: int, streams: int) -> bool:
+    """Whether so many ratios of so few streams are judged faster one stream after another."""
+    return streams < _FEW and ratios > 2 * streams
 
 
 def _checked(streams: Codes, ratios: int, known: int) -> npt.NDArray[np.integer]:
