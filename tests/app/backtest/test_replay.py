@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,21 @@ from hypothesis import strategies as st
 
 from lossloop.app.backtest import Backtest, Candidate, Question, Replayed, backtest
 from lossloop.app.books import Point
-from lossloop.app.commands import Promote, RollBack
-from tests.app.desk import MODEL, ROLLOUT, WATCH, Desk, asked, happened, ticked
+from lossloop.app.commands import Command, Promote, Register, RollBack, SetPolicy, name_of
+from lossloop.ledger.facts import command
+from lossloop.ledger.frames import Frame
+from tests.app.desk import (
+    MODEL,
+    ROLLOUT,
+    WATCH,
+    Desk,
+    asked,
+    external,
+    happened,
+    moment,
+    policy_text,
+    ticked,
+)
 
 ROWS_WATCH = {"kind": "guardrail", "limit": 0.2, "promise": "1 per 100 outcomes"}
 TWO = {"worse": WATCH, "rows": ROWS_WATCH}
@@ -119,3 +133,54 @@ def test_the_policy_in_force_gives_the_verdicts_that_happened(tmp_path_factory: 
 @given(seed=st.integers(0, 1 << 30))
 def test_so_it_does_over_random_histories(tmp_path_factory: Places, seed: int) -> None:
     agree(scene(tmp_path_factory.mktemp("s") / "s", seed))
+
+
+# In live use, time is that of receipt.
+
+
+def live(place: Path, seed: int) -> Desk:
+    """A month by receipt times, at odd moments: late labels, a promotion in the middle of a day, silence."""
+    draw = random.Random(seed)
+    desk = Desk.at(place, clock="receipt", retrain=RETRAINS["retrain"])
+    text = policy_text(watches=TWO, on=ON, cooldown="3d")
+    orders = [
+        SetPolicy(text=text), Register(model=MODEL, manifest=external("one")),
+        Register(model=MODEL, manifest=external("two")), Promote(model=MODEL, version=1),
+    ]  # fmt: skip
+    frames = [_order(0.001 * place, each) for place, each in enumerate(orders, start=1)]
+    champion, hour = 1, 1.0
+    while hour < 20 * 24:
+        hour += draw.choice([0.77, 3.1, 9.3, 31.7])
+        if draw.random() < 0.08:
+            champion = 3 - champion
+            frames.append(_order(hour, Promote(model=MODEL, version=champion)))
+        ids = desk.ids(draw.randint(1, 12))
+        bad = hour > 9 * 24
+        losses = [draw.choice([0.1, 0.9]) if bad else 0.1 for _ in ids]
+        frames.append(_received(hour + 0.01, asked(hour, losses, ids, version=champion)))
+        known = [id for id in ids if draw.random() < 0.9]
+        if known:
+            frames.append(_received(hour + draw.choice([0.3, 5.13, 8.19]), happened(hour, known)))
+        frames.append(_received(hour + draw.choice([6.21, 24.17]), ticked(hour)))
+    writer = desk.home.log.writer()
+    writer.append(sorted(frames, key=lambda frame: frame.time))
+    writer.close()
+    desk.fold()
+    return desk
+
+
+def _received(hour: float, frame: Frame) -> Frame:
+    return replace(frame, time=moment(hour))
+
+
+def _order(hour: float, order: Command) -> Frame:
+    body = msgspec.to_builtins(order)
+    return command(f"o{hour}", name_of(order), body, now=moment(hour))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_in_live_use_too_it_gives_the_verdicts_that_happened(tmp_path: Path, seed: int) -> None:
+    desk = live(tmp_path / "s", seed)
+    assert desk.points("worse")
+    assert desk.points("rows")
+    agree(desk)
