@@ -143,7 +143,7 @@ def live(place: Path, seed: int) -> Desk:
     draw = random.Random(seed)
     desk = Desk.at(place, clock="receipt", retrain=RETRAINS["retrain"])
     text = policy_text(watches=TWO, on=ON, cooldown="3d")
-    orders = [
+    orders: list[Command] = [
         SetPolicy(text=text), Register(model=MODEL, manifest=external("one")),
         Register(model=MODEL, manifest=external("two")), Promote(model=MODEL, version=1),
     ]  # fmt: skip
