@@ -168,6 +168,13 @@ def test_without_a_champion_nothing_is_planned(tmp_path: Path) -> None:
         plan(desk.home, Candidate(name="p", policy=read_policy(policy_text())), "other")
 
 
+@pytest.mark.parametrize("futures", [-1, 0, 9, 10_001])
+def test_too_few_futures_say_nothing_and_too_many_take_for_ever(home: Home, futures: int) -> None:
+    candidate = Candidate(name="p", policy=read_policy(policy_text(watches={"limit": GUARD})))
+    with pytest.raises(InputError, match="between 10 and 10,000 futures"):
+        plan(home, candidate, MODEL, futures=futures)
+
+
 # Rollouts.
 
 

@@ -12,9 +12,11 @@ from lossloop.app.planning.base import Plan, StepPlan
 from lossloop.app.planning.past import Seen, look
 from lossloop.app.planning.rollouts import plan_rollout, rollout_warnings
 from lossloop.app.planning.watches import plan_watch
+from lossloop.core.errors import InputError
 
 FUTURES = 200
 """How many futures are drawn for each figure: a quantile of delays is then sure to about a tenth."""
+FEWEST_FUTURES, MOST_FUTURES = 10, 10_000
 Progress = Callable[[int, int], None]
 
 
@@ -39,6 +41,11 @@ def plan(
         UnknownName: There is no such model.
         InputError: There is no champion, or the policy cannot judge what the model predicts.
     """
+    if not FEWEST_FUTURES <= futures <= MOST_FUTURES:
+        raise InputError(
+            f"between {FEWEST_FUTURES} and {MOST_FUTURES:,} futures can be drawn, not {futures:,}",
+            field="futures",
+        )
     policy = candidate.policy
     seen = seen_under(home, candidate, model)
     of, watches = len(policy.watches) + (policy.rollout is not None), []
