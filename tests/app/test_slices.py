@@ -240,6 +240,17 @@ def test_slices_that_are_asked_for_later_begin_with_the_rows_that_come_then(tmp_
     assert {each.rows for each in of(desk).values()} == {8}
 
 
+def test_rows_from_before_their_slices_do_not_stop_a_watch_that_judges_rows(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s")
+    ids = [id for _ in range(2) for id in desk.predict(1, [0.1] * 4)]
+    watch = {"kind": "slices", "limit": 0.3, "promise": "5% false among alarms over outcomes"}
+    assert desk.policy(slices=["carrier"], watches={"where": watch}).ok
+    desk.know(2, ids)
+    desk.tick(9)
+    assert watch_of(desk)["kind"] == "no_data"
+    assert "no row belongs to a slice yet" in watch_of(desk)["reason"]
+
+
 def test_another_entry_leaves_what_others_have_judged(tmp_path: Path) -> None:
     watches = {"where": {**WHERE, "by": ["carrier"]}, "all": WHERE}
     desk = sliced(tmp_path, watches=watches)

@@ -197,8 +197,9 @@ def test_without_any_label_the_watch_has_no_data() -> None:
     assert verdict.kind is VerdictKind.NO_DATA
 
 
-def test_moments_without_any_slice_count_and_say_nothing() -> None:
-    judge = Slices(limit=0.15, promise=AMONG)
+@pytest.mark.parametrize("promise", [AMONG, BY_ROWS])
+def test_moments_without_any_slice_count_and_say_nothing(promise: Promise) -> None:
+    judge = Slices(limit=0.15, promise=promise)
     state, verdict = judge.update(judge.start(), table(np.full((3, 2), math.nan)))
     assert (verdict.kind, verdict.count, verdict.evidence) == (VerdictKind.NO_DATA, 3, 0.0)
     assert [each.evidence for each in judge.findings(state)] == [None, None]

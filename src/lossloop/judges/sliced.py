@@ -183,9 +183,9 @@ class Run:
         ratios = np.maximum(evidence.loss - self._floor, 0.0) / (self.limits[rows] - self._floor)
         bounds = np.searchsorted(evidence.moment, np.arange(len(evidence) + 1))
         before = self.crossed
-        if self._by_rows:
+        if self._by_rows and len(rows):  # rows that belong to no slice move nothing
             self._rows(rows, ratios, bounds, evidence)
-        else:
+        elif not self._by_rows:
             for at, (low, high) in enumerate(pairwise(bounds.tolist())):
                 if low == high:
                     continue
