@@ -245,6 +245,14 @@ def test_impossible_watches_are_refused_with_their_place(
         watched(tmp_path, inputs=watch)
 
 
+def test_names_that_no_profile_knows_cost_nothing(tmp_path: Path) -> None:
+    """Each row brings a name of its own: as columns these would be 10^10 values."""
+    desk = watched(tmp_path, inputs=ROWS)
+    rows = [json.dumps({"age": 40.0, f"noise{place}": place}) for place in range(100_000)]
+    desk.send(sent(desk, 1, rows, [0.5] * len(rows)))
+    assert verdict(desk, "inputs")["count"] == 100_000
+
+
 def test_some_features_can_be_named(tmp_path: Path) -> None:
     desk, rng = watched(tmp_path, inputs={**ROWS, "features": ["plan", "height"]}), np.random.default_rng(10)
     desk.send(*(sent(desk, hour, inputs(rng, 250, age=90.0), answers(rng, 250)) for hour in range(1, 5)))

@@ -25,6 +25,7 @@ GUARD = {"kind": "guardrail", "limit": 0.15, "promise": "1 per 1000 blocks"}
 ROWS = {"kind": "guardrail", "limit": 0.12, "promise": "1 per 100000 outcomes"}
 REGRESSION = {**WATCH, "promise": "1 per 1000 blocks"}
 FUTURES = 30
+WEEK = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
 def days(count: int = 40, rows: int = 50, *, level: float = 0.1, seed: int = 1) -> Any:
@@ -73,6 +74,18 @@ def test_time_is_counted_at_the_present_traffic(home: Home) -> None:
     assert last.half_time is not None
     assert last.half_time == pytest.approx(last.half / rows.per_day * DAY, rel=0.01)
     assert blocks.effects[-1].half_time == blocks.effects[-1].half * DAY
+
+
+def test_a_watch_that_no_plan_is_made_for_says_so_and_stops_no_other(home: Home) -> None:
+    kinds: dict[str, Any] = {
+        "where": {"kind": "slices", "limit": 0.3, "promise": "5% ever"},
+        "hours": {"kind": "seasonal", "season": "weekday", "limits": dict.fromkeys(WEEK, 0.3)},
+        "skill": {"kind": "baseline", "tolerance": 0.1},
+        "audited": {"kind": "estimate", "limit": 0.3, "audit": "5%"},
+    }
+    asked = {name: {"promise": "1 per 1000 blocks", **watch} for name, watch in kinds.items()}
+    found = planned(home, slices=["carrier"], watches={"worse": GUARD, **asked})
+    assert [bool(each.unplanned) for each in found.watches] == [False, True, True, True, True]
 
 
 def test_the_least_rise_of_a_week_is_told_in_a_week(home: Home) -> None:

@@ -287,6 +287,38 @@ def test_a_loss_that_needs_features_gets_those_of_each_row(desk: Desk) -> None:
     assert ask(desk, "brier.where(carrier='UA')", by=("carrier",)).whole.mean == 0.25
 
 
+def test_features_of_several_kinds_are_read_as_text(desk: Desk) -> None:
+    """One sender has numbers where another has text, and none of them may stop a report."""
+    rows = [
+        {"carrier": 7, "distance": "far"},
+        {"carrier": ["UA"]},
+        {"carrier": {"code": 1}, "distance": 2**70},
+    ]
+    texts = pa.array([json.dumps(row) for row in rows])
+    columns = pa.StructArray.from_arrays(
+        [pa.array([10], pa.int64()), pa.array([19_000], pa.date32())], ["carrier", "distance"]
+    )
+    desk.send(asked(4, ["e", "f", "g"], [0.0] * 3, texts), asked(5, ["h"], [0.0], columns))
+    found = ask(desk, by=("carrier",))
+    assert {each.slice: each.rows for each in found.figures} == {
+        "carrier=UA": 2, "carrier=AA": 1, "carrier=none": 1, "carrier=7": 1, "carrier=10": 1,
+        'carrier=["UA"]': 1, 'carrier={"code":1}': 1,
+    }  # fmt: skip
+    distances = {each.slice for each in ask(desk, by=("distance",)).figures}
+    assert {"distance=far", "distance=2022-01-08", "distance=1180591620717411303424"} <= distances
+
+
+def test_of_features_in_json_only_the_commonest_names_are_read(
+    monkeypatch: pytest.MonkeyPatch, desk: Desk
+) -> None:
+    monkeypatch.setattr(features, "MOST_NAMES", 2)
+    rows = [json.dumps({"carrier": "UA", "distance": 1, f"noise{place}": place}) for place in range(50)]
+    desk.send(asked(4, [f"n{place}" for place in range(50)], [0.0] * 50, pa.array(rows)))
+    assert sum(each.rows for each in ask(desk, by=("carrier", "distance")).figures) == 54
+    with pytest.raises(InputError, match="unknown feature 'noise7'"):
+        ask(desk, by=("noise7",))
+
+
 def test_a_feature_that_there_is_not_is_refused_with_those_there_are(desk: Desk) -> None:
     with pytest.raises(InputError, match="unknown feature 'carier'; did you mean 'carrier'"):
         ask(desk, by=("carier",))

@@ -79,7 +79,49 @@ def _predictions(reader: LogReader, model: str) -> pa.Table | None:
                 and model_of(frame.batch) == model
             ):
                 tables.append(_flat(frame.batch))
-    return pa.concat_tables(tables, promote_options="default") if tables else None
+    return pa.concat_tables(_alike(tables), promote_options="default") if tables else None
+
+
+def _alike(tables: list[pa.Table]) -> list[pa.Table]:
+    """Tables that can be one: a column that came in several types is of floats, or else of text."""
+    kinds: dict[str, set[pa.DataType]] = {}
+    for table in tables:
+        for field in table.schema:
+            kinds.setdefault(field.name, set()).add(_type(field.type))
+    several = {name: _common(found - {pa.null()}) for name, found in kinds.items()}
+    return [_recast(table, several) for table in tables]
+
+
+def _type(kind: pa.DataType) -> pa.DataType:
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
+def _common(kinds: set[pa.DataType]) -> pa.DataType | None:
+    """What holds values of all these types; None where they are of one."""
+    if len(kinds) < 2:
+        return None
+    numbers = all(pa.types.is_integer(kind) or pa.types.is_floating(kind) for kind in kinds)
+    return pa.float64() if numbers else pa.string()
+
+
+def _recast(table: pa.Table, kinds: dict[str, pa.DataType | None]) -> pa.Table:
+    for place, field in enumerate(table.schema):
+        column, wanted = table.column(place), kinds[field.name]
+        if pa.types.is_dictionary(field.type):
+            column = column.cast(field.type.value_type)
+        if wanted is not None and column.type != wanted:
+            column = _cast(column, wanted)
+        if column.type != field.type:
+            table = table.set_column(place, field.name, column)
+    return table
+
+
+def _cast(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
+    try:
+        return column.cast(wanted, safe=False)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid):
+        texts = [None if value is None else str(value) for value in column.to_pylist()]
+        return pa.chunked_array([pa.array(texts, pa.string())])
 
 
 def _flat(batch: pa.RecordBatch) -> pa.Table:

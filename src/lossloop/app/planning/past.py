@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lossloop.act.policy import Policy
-from lossloop.act.watches import Watch
+from lossloop.act.watches import GuardrailWatch, RegressionWatch, Watch
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.backtest.replay import champion_blocks
 from lossloop.app.judging import Lens
@@ -20,6 +20,8 @@ from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import Version, versions
 
+PLANNED = (GuardrailWatch, RegressionWatch)
+"""Kinds whose evidence is the mean loss of a block."""
 RECENT = 28 * DAY
 """What is taken for the present traffic."""
 MOST_ROWS = 1_000_000
@@ -86,7 +88,7 @@ def look(past: Past, policy: Policy) -> Seen:
 
 def _judged(seen: Seen, lens: Lens, name: str, watch: Watch, mine: Rows, block: int) -> None:
     kind = of_outcomes(watch)
-    if kind is None or by_rows(watch):
+    if kind is None or by_rows(watch) or not isinstance(watch, PLANNED):
         return
     try:
         found = kind.evidence(lens, watch, seen.champion, mine, block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +22,8 @@ from lossloop.ledger.store import Store
 
 MOST_ROWS = 2_000_000
 """Features lie in the log and not in columns: beyond this many predictions they would not fit into memory."""
+MOST_NAMES = 1_000
+"""Of features that were sent as JSON, where each row may have brought names of its own."""
 MOST_SLICES = 1_000
 PREFIX = "features."
 SLICE = "slice"
@@ -82,21 +86,60 @@ def slices(features: Sequence[Mapping[str, Array]], names: Sequence[str]) -> tup
 
 def _features(asked: pa.Table) -> dict[str, pa.ChunkedArray]:
     """Columns of features: as the log has them, and what is JSON there read as columns."""
-    found = {name.removeprefix(PREFIX): asked[name] for name in asked.column_names if name not in _OTHERS}
+    names = [name for name in asked.column_names if name not in _OTHERS]
+    found = {name.removeprefix(PREFIX): _plain(asked[name]) for name in names}
     if "features" in asked.column_names and pa.types.is_string(asked["features"].type):
         texts: list[str | None] = asked["features"].to_pylist()
-        read: Any = pa.array([None if text is None else msgspec.json.decode(text) for text in texts])
-        if pa.types.is_struct(read.type):
-            for name, column in zip(read.type.names, read.flatten(), strict=True):
-                found[name] = _either(found.get(name), pa.chunked_array([column]))
+        rows = [{} if text is None else msgspec.json.decode(text) for text in texts]
+        for name in _commonest(rows):
+            column = pa.chunked_array([_column([row.get(name) for row in rows])])
+            found[name] = _either(found.get(name), column)
     return found
+
+
+def _commonest(rows: Sequence[Any]) -> list[str]:
+    """The names that most rows have, in the order in which they came; MOST_NAMES at most."""
+    counts = Counter(name for row in rows for name in row)
+    taken = {name for name, _ in counts.most_common(MOST_NAMES)}
+    return [name for name in counts if name in taken]
+
+
+def _column(values: list[Any]) -> pa.Array:
+    """Values as JSON has them: all numbers as floats, and what is of several kinds as text."""
+    kinds = set(map(type, values)) - {type(None)}
+    if kinds and kinds <= {int, float}:
+        with contextlib.suppress(OverflowError):
+            return pa.array([None if value is None else float(value) for value in values], pa.float64())
+    if kinds == {bool}:
+        return pa.array(values, pa.bool_())
+    return pa.array([_text(value) for value in values], pa.string())
+
+
+def _text(value: Any) -> str | None:
+    if isinstance(value, dict | list):
+        return msgspec.json.encode(value).decode()
+    return None if value is None else said(value)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of numbers, flags or text; dates, lists and what else there is as text."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        return _plain(column.cast(kind.value_type))
+    if pa.types.is_decimal(kind):
+        return column.cast(pa.float64())
+    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind):
+        return column
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        return column
+    return pa.chunked_array([pa.array([_text(value) for value in column.to_pylist()], pa.string())])
 
 
 def _either(one: pa.ChunkedArray | None, other: pa.ChunkedArray) -> pa.ChunkedArray:
     if one is None:
         return other
     pairs = zip(one.to_pylist(), other.to_pylist(), strict=True)
-    return pa.chunked_array([[first if first is not None else second for first, second in pairs]])
+    return pa.chunked_array([_column([second if first is None else first for first, second in pairs])])
 
 
 def _spread(column: pa.ChunkedArray, rows: Int64, count: int) -> Array:

@@ -51,7 +51,7 @@ class DriftKind:
         columns: dict[str, pa.Array] = {}
         there: Flags = np.zeros(len(arrived), dtype=bool)
         if arrived.features is not None:
-            columns = _columns(arrived.features)
+            columns = _columns(arrived.features, [name for name, _ in asked.readers])
             there = arrived.features.is_valid().to_numpy(zero_copy_only=False)
         bins = [_bins(reader, columns.get(name), len(arrived)) for name, reader in asked.readers]
         return _said(asked.judge, np.column_stack(bins), there)
@@ -170,11 +170,14 @@ def _answers(y_pred: Floats, width: int) -> Floats:
     return np.pad(there, ((0, 0), (0, width - there.shape[1])), constant_values=np.nan)
 
 
-def _columns(features: pa.Array) -> dict[str, pa.Array]:
-    """Features by name: of a struct, or of the JSON text that was sent."""
+def _columns(features: pa.Array, wanted: Sequence[str]) -> dict[str, pa.Array]:
+    """The wanted features by name: of a struct, or of the JSON text that was sent.
+
+    Of no others: each of 100,000 rows may have brought names that no other row has.
+    """
     if not pa.types.is_struct(features.type):
         rows = [_row(text) for text in features.to_pylist()] if _is_text(features) else []
-        return {name: _column([row.get(name) for row in rows]) for name in dict.fromkeys(_names(rows))}
+        return {name: _column([row.get(name) for row in rows]) for name in wanted}
     return dict(zip((each.name for each in features.type), features.flatten(), strict=True))
 
 
@@ -184,10 +187,6 @@ def _row(text: str | None) -> dict[str, Any]:
         return msgspec.json.decode(text or "{}", type=dict[str, Any])
     except msgspec.DecodeError:
         return {}
-
-
-def _names(rows: Sequence[dict[str, Any]]) -> list[str]:
-    return [name for row in rows for name in row]
 
 
 def _column(values: list[Any]) -> pa.Array:
