@@ -14,6 +14,7 @@ from lossloop.app.backtest.plain import plain
 from lossloop.app.cli.backtables import lines
 from lossloop.app.cli.bar import count_bar
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show
 from lossloop.app.cli.models import text_of
 from lossloop.core.errors import InputError
 
@@ -57,7 +58,7 @@ def backtest(
         return
     screen = console()
     for line in lines(answer, width=screen.width):
-        screen.print(line, highlight=False, soft_wrap=isinstance(line, str))
+        show(screen, line)
 
 
 def policy_in(file: Path) -> Policy:

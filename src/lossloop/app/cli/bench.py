@@ -23,6 +23,7 @@ from lossloop.app.bench.sizes import FULL, QUICK
 from lossloop.app.bench.target import Target
 from lossloop.app.bench.targets import TARGETS
 from lossloop.app.cli.common import Json, console, print_json
+from lossloop.app.cli.fitting import show_table
 
 _MET = {True: ("yes", "green"), False: ("no", "red"), None: ("", "")}
 
@@ -94,7 +95,7 @@ def _tell(
         print_json({**as_json(bench, figures, machine), "quick": quick})
     else:
         shown = console()
-        shown.print(figures_table(figures, machine))
+        show_table(shown, figures_table(figures, machine))
         shown.print(held_against(figures, targets))
         if quick:
             shown.print("These are tiny sizes: the figures say nothing about speed.")

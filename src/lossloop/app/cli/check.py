@@ -16,6 +16,7 @@ from rich.table import Table
 from lossloop.act.policy import read_policy
 from lossloop.app.backtest import Candidate
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show
 from lossloop.app.cli.models import text_of
 from lossloop.app.cli.plan import count, finite
 from lossloop.app.planning import WatchPlan
@@ -57,7 +58,7 @@ def policy(
     else:
         screen = console()
         for line in lines(found, written=write):
-            screen.print(line, highlight=False, soft_wrap=isinstance(line, str))
+            show(screen, line)
     if not found.fine:
         sys.exit(1)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from lossloop.app.cli.common import Json, console, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.cli.screen import DemoScreen
 from lossloop.app.cli.tables import comparison_table, decisions_table
 from lossloop.app.demo.report import write_report
@@ -73,8 +74,8 @@ def _clear(state: Path) -> None:
 
 def _show(told: Told, report: Path) -> None:
     screen = console()
-    screen.print(decisions_table(told.decisions))
-    screen.print(comparison_table(told.plain()["comparison"]))
+    show_table(screen, decisions_table(told.decisions))
+    show_table(screen, comparison_table(told.plain()["comparison"]))
     for line in _times(told.timings):
         print(line)
     print(f"Report: {report}")

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.judges.delay import USUAL_SHARE
 
@@ -46,7 +47,7 @@ def delay(
     for line in summary(found):
         screen.print(line, highlight=False, markup=False, soft_wrap=True)
     if found["curve"]:
-        screen.print(chart(found))
+        show_table(screen, chart(found))
 
 
 def wanted(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
@@ -65,14 +66,14 @@ def wanted(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = Fals
     if json:
         print_json(found)
     elif not found["wanted"]:
-        print(f"No prediction of {model} waits for an audit; {found['share']:.3g} of them are drawn.")
+        print(f"No prediction of {model} waits for an audit; {100 * found['share']:.3g}% of them are drawn.")
     else:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1))
         for name in ("id", "version", "at", "until"):
             table.add_column(name, justify="right" if name == "version" else "left", no_wrap=True)
         for each in found["wanted"]:
             table.add_row(Text(each["id"]), str(each["version"]), each["at"], each["until"])
-        console().print(table)
+        show_table(console(), table)
 
 
 def summary(found: dict[str, Any]) -> list[Text | str]:

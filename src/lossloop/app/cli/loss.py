@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.figures import figures_table, notes
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.recompute import Question, plain_pass
 from lossloop.app.recompute import recompute as recomputed
 from lossloop.pipelines.executors import open_executor
@@ -106,6 +107,6 @@ def _show(answer: dict[str, Any]) -> None:
     screen.print(
         f"[bold]{escape(answer['model'])}[/]  {escape(answer['loss'] + unit + against)}", highlight=False
     )
-    screen.print(figures_table(answer))
+    show_table(screen, figures_table(answer))
     for line in notes(answer):
         screen.print(line, highlight=False, markup=False)

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.cli.loss import Bar, names_in
 from lossloop.app.metrics import Question, measure
 from lossloop.app.metrics.kinds import RAISED_BY_CHANCE
@@ -69,7 +70,7 @@ def metrics(
     screen = console()
     at = "" if found["threshold"] is None else f", called 1 from {found['threshold']:g} on"
     screen.print(f"{model}  {found['task']}{at}", highlight=False, markup=False)
-    screen.print(metrics_table(found, metric))
+    show_table(screen, metrics_table(found, metric))
     for line in notes(found, metric):
         screen.print(line, highlight=False, markup=False)
 

@@ -16,6 +16,7 @@ from rich.table import Table
 from lossloop.app.backtest import Candidate
 from lossloop.app.cli.backtest import policy_in
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show
 from lossloop.app.cli.loss import Bar
 from lossloop.app.planning import FUTURES, Plan, StepPlan, WatchPlan
 from lossloop.app.planning import plan as planned
@@ -56,7 +57,7 @@ def plan(
         return
     screen = console()
     for line in lines(found):
-        screen.print(line, highlight=False, soft_wrap=isinstance(line, str))
+        show(screen, line)
 
 
 def finite(value: Any) -> Any:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from lossloop.app.books import Books
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.slices import slices as found_slices
 from lossloop.core.errors import InputError
 from lossloop.judges import e_value
@@ -65,7 +66,7 @@ def slices(
     screen = console()
     for each, whole in zip(shown, found, strict=True):
         screen.print(_line(each), highlight=False, markup=False, soft_wrap=True)
-        screen.print(slices_table(each["slices"]))
+        show_table(screen, slices_table(each["slices"]))
         if left := len(whole["slices"]) - len(each["slices"]):
             screen.print(f"and {left:,} more", highlight=False)
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from lossloop.app.books import Books
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.cli.tables import decisions_table
 from lossloop.app.importing.progress import recent
 from lossloop.app.reading import decisions as all_decisions
@@ -61,7 +62,7 @@ def decisions(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = F
     if json:
         print_json({"decisions": made})
     elif made:
-        console().print(decisions_table(made))
+        show_table(console(), decisions_table(made))
     else:
         print(f"Nothing was decided on {model} yet.")
 
@@ -79,7 +80,7 @@ def _show(found: dict[str, Any]) -> None:
     for each in found["imports"]:
         screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:
-        screen.print(_losses(found))
+        show_table(screen, _losses(found))
 
 
 def _imported(each: dict[str, Any]) -> str:

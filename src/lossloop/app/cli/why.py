@@ -9,6 +9,7 @@ from rich.table import Table
 
 from lossloop.app import words
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app.cli.fitting import show_table
 from lossloop.app.why import Question, Why
 from lossloop.app.why import why as asked
 from lossloop.core.records import Interval
@@ -70,8 +71,8 @@ def _show(answer: Why) -> None:
             f"the periods' inputs are told apart in {answer.told_apart:.0%} of pairs (50% is not at all); "
             f"{split.overlap:.0%} of the old rows count when weighed to the new inputs"
         )
-    screen.print(_slices(answer))
-    screen.print(_features(answer))
+    show_table(screen, _slices(answer))
+    show_table(screen, _features(answer))
 
 
 def _slices(answer: Why) -> Table:
