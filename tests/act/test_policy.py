@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lossloop.act.policy import (
     ACTIONS,
+    ErrorOver,
     Labels,
     Missing,
     Mode,
@@ -46,6 +47,7 @@ rollout:
   promote_if_within: 0.01
   roll_back_if_worse_by: 0.02
   error: 5%
+  error_over: all
   decide_within: 30d
 on:
   worse: [{retrain: "flights:train"}, {notify: oncall}]
@@ -99,6 +101,7 @@ def test_every_key_is_read() -> None:
         },
         rollout=Plan(
             shadow=21, clip_difference=0.5, steps=(0.01, 0.05, 0.25, 0.5), step_for=3 * DAY, error=0.05,
+            error_over=ErrorOver.ALL,
             promote_if_within=0.01, roll_back_if_worse_by=0.02, decide_within=30 * DAY,
         ),
         on={
@@ -185,6 +188,8 @@ WRONG_LINES = [
      "rollout.roll_back_if_worse_by: must be 0 or above, in the loss's unit"),
     ("error", "  error: 0", "rollout.error: a share lies between 0 and 1, not at 0"),
     ("error", "  error: .nan", "rollout.error: a share lies between 0 and 1, not at nan"),
+    ("error_over", "  error_over: every",
+     "rollout.error_over: 'every' is not possible; there are: all, each"),
     ("approve", "approve: [promotion]", "approve: 'promotion' is no action; did you mean 'promote'?"),
     ("approve", "approve: promote", "approve: must be a list, such as [a, b], not 'promote'"),
     ("budget", "budget: {rollback: 3 per 7d}", "budget: 'rollback' is no action; did you mean 'roll_back'?"),

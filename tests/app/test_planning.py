@@ -222,8 +222,8 @@ def test_the_command_tells_the_plan(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     flags: list[str],
 ) -> None:  # fmt: skip
-    file = tmp_path / "p.yaml"
-    file.write_text(policy_text(watches={"worse": REGRESSION}, rollout={**ROLLOUT, "shadow": 5}))
+    file, rollout = tmp_path / "p.yaml", {**ROLLOUT, "shadow": 5, "error_over": "all"}
+    file.write_text(policy_text(watches={"worse": REGRESSION}, rollout=rollout))
     words = ["lossloop", "plan", str(file), "--futures", "20", "--state", str(home.path), *flags]
     monkeypatch.setattr("sys.argv", words)
     with pytest.raises(SystemExit) as ended:
@@ -234,10 +234,12 @@ def test_the_command_tells_the_plan(
         told = json.loads(said)
         assert told["watches"][0]["effects"][0]["half"] is None
         assert told["futures"] == 20
+        assert told["rollout_promise"] == "1.52% in each stage, of the 5% for all rollouts"
         return
     assert "+100%" in said
     assert "over a year" in said
     assert "a week shows a rise of" in said
+    assert "the next rollout may use 1.52% in each stage, of the 5% for all rollouts" in said
     assert "rollout: cannot tell: shadow: the ledger has 0 blocks of shadow" in " ".join(said.split())
 
 

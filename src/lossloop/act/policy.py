@@ -48,6 +48,13 @@ class Missing(StrEnum):
     SAME_IN_BOTH_ARMS = "same_in_both_arms"
 
 
+class ErrorOver(StrEnum):
+    """What a rollout's `error` is the chance of a mistake in: every rollout, or all there will ever be."""
+
+    EACH = "each"
+    ALL = "all"
+
+
 class Verb(StrEnum):
     """What can follow from an alarm."""
 
@@ -83,6 +90,7 @@ class Plan(Record, frozen=True):
     step_for: Duration = 3 * DAY
     decide_within: Duration = 60 * DAY
     error: Share = 0.05
+    error_over: ErrorOver = ErrorOver.EACH
 
 
 class Quota(Record, frozen=True):

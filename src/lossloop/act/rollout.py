@@ -10,11 +10,12 @@ only then `apply` carries the machine on. So a proposal that may not happen is m
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
 
-from lossloop.act.policy import Plan
+from lossloop.act.policy import ErrorOver, Plan
 from lossloop.core.clock import Micros, format_duration
 from lossloop.core.records import Record, VerdictKind
 
@@ -53,6 +54,8 @@ class Rollout(Record, frozen=True):
     """Blocks compared in shadow so far."""
     seen: int = 0
     """Outcomes of the challenger judged in the present step: time alone is no pass."""
+    number: int = 0
+    """Which of the rollouts that share one error this is, from 1; 0 where it has an error of its own."""
     told: str = ""
     """The last proposal that could not be followed, so that it is recorded once."""
 
@@ -75,13 +78,34 @@ class Move(Record, frozen=True):
     reason: str
 
 
+def next_number(past: Iterable[Rollout], plan: Plan) -> int:
+    """The number of the next rollout under a plan: one more than those of the past that shared one error.
+
+    Rollouts that had an error of their own do not count, and a policy that is set anew does not begin again:
+    the shares of all that are numbered never add up to more than the largest `error` among them.
+    """
+    if plan.error_over is ErrorOver.EACH:
+        return 0
+    return 1 + sum(each.plan.error_over is ErrorOver.ALL for each in past)
+
+
 def begin(
-    *, id: str, model: str, champion: int, challenger: int, salt: str, plan: Plan, at: Micros, first_seq: int
+    *,
+    id: str,
+    model: str,
+    champion: int,
+    challenger: int,
+    salt: str,
+    plan: Plan,
+    at: Micros,
+    first_seq: int,
+    number: int = 0,
 ) -> Rollout:
     """A rollout in its first stage: shadow where the plan has one, else the first canary step."""
     return Rollout(
         id=id, model=model, champion=champion, challenger=challenger, salt=salt, plan=plan,
         stage=Stage.SHADOW if plan.shadow else Stage.CANARY, started=at, since=at, first_seq=first_seq,
+        number=number,
     )  # fmt: skip
 
 

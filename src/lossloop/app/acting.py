@@ -12,8 +12,9 @@ import msgspec
 from lossloop.act import outbox
 from lossloop.act.decide import DONE, SKIPPED, Proposal, gate
 from lossloop.act.policy import ROLLOUT, Plan
-from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, remember
+from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, next_number, remember
 from lossloop.app.books import Books, Crowned
+from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
 from lossloop.app.reigns import crown
 from lossloop.app.watches import needs_rows
@@ -137,6 +138,7 @@ class Acting:
 
         Raises:
             Conflict: There is no champion to compare with, it is this version, or a rollout is under way.
+            InputError: The challenger could not be judged under this plan.
         """
         versions.find(self.books.documents, self.model, version)
         champion = versions.alias(self.books.documents, self.model, CHAMPION)
@@ -150,10 +152,13 @@ class Acting:
             raise Conflict(
                 f"the rollout of version {under_way.challenger} is under way; roll it back or wait"
             )
-        number = len(self.books.past_rollouts(self.model)) + 1
+        past = self.books.past_rollouts(self.model)
+        shared, number = next_number(past, plan), len(past) + 1
+        _check_judges(self.books.lens(self.model), plan, shared)
         rollout = begin(
             id=f"{number:06d}", model=self.model, champion=champion, challenger=version, plan=plan,
             at=self.now, first_seq=self._last_seq, salt=digest(self._salt, self.model, str(number))[:16],
+            number=shared,
         )  # fmt: skip
         self._drop_evidence()
         self.books.put_rollout(rollout)
@@ -222,3 +227,10 @@ class Acting:
         self.books.add_counts(self.model, decisions=1)
         self.decided.append(decision)
         return decision
+
+
+def _check_judges(lens: Lens, plan: Plan, number: int) -> None:
+    """Raise InputError where a rollout could not be judged: a plan may be changed for one release."""
+    lens.canary(plan, None, number=number)
+    if plan.shadow:
+        lens.shadow(plan, number=number)

@@ -13,6 +13,7 @@ import numpy as np
 from lossloop import losses
 from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
+from lossloop.app.releases import part_of
 from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
@@ -114,8 +115,9 @@ class Lens:
 
     # A challenger against the champion.
 
-    def canary(self, plan: Plan, centre: float | None) -> Canary:
-        """The judge of randomised traffic."""
+    def canary(self, plan: Plan, centre: float | None, *, number: int = 0) -> Canary:
+        """The judge of randomised traffic, of rollout `number` where they share one error."""
+        part = part_of(plan, number)
         if not np.isfinite(self.bound):
             raise InputError(
                 f"a canary needs a bounded loss; {self.loss.name} has none: write one with a cap",
@@ -127,13 +129,14 @@ class Lens:
                 field="loss",
             )
         return Canary(
-            bound=self.bound, floor=self.floor, centre=centre, error=plan.error,
+            bound=self.bound, floor=self.floor, centre=centre, error=part.error, words=part.words,
             roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
             missing=str(self.policy.labels.missing),
         )  # fmt: skip
 
-    def shadow(self, plan: Plan) -> Shadow:
-        """The judge of paired answers."""
+    def shadow(self, plan: Plan, *, number: int = 0) -> Shadow:
+        """The judge of paired answers, of rollout `number` where they share one error."""
+        part = part_of(plan, number)
         if not np.isfinite(self.bound) and self.policy.labels.missing is Missing.WORST_CASE:
             raise InputError(
                 f"{self.loss.name} has no bound, so a missing outcome has no worst case; "
@@ -142,7 +145,8 @@ class Lens:
             )
         return Shadow(
             roll_back_if_worse_by=plan.roll_back_if_worse_by, promote_if_within=plan.promote_if_within,
-            error=plan.error, clip=plan.clip_difference, missing=str(self.policy.labels.missing),
+            error=part.error, words=part.words, clip=plan.clip_difference,
+            missing=str(self.policy.labels.missing),
             bound=self.bound - self.floor if np.isfinite(self.bound) else None,
         )  # fmt: skip
 

@@ -7,9 +7,11 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
+from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.books import Books, Counts
 from lossloop.app.reasons import reasons
+from lossloop.app.releases import part_of
 from lossloop.app.showing import shown
 from lossloop.app.slices import worst
 from lossloop.app.watches import kind_of
@@ -53,7 +55,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "aliases": versions.aliases(books.documents, model),
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
         "traffic": msgspec.to_builtins(books.traffic(model)),
-        "rollout": None if rollout is None else {**msgspec.to_builtins(rollout), "share": rollout.share},
+        "rollout": None if rollout is None else _rollout(rollout),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),
@@ -94,6 +96,12 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
         "y_pred": found.y_pred, "y_true": found.y_true,
         "outcome_time": None if found.labelled_at is None else format_time(found.labelled_at),
     }  # fmt: skip
+
+
+def _rollout(rollout: Rollout) -> dict[str, Any]:
+    """A rollout, its share of the traffic, and the chance of each mistake that it has."""
+    promise = part_of(rollout.plan, rollout.number).promise.words
+    return {**msgspec.to_builtins(rollout), "share": rollout.share, "promise": promise}
 
 
 def _version(version: Version) -> dict[str, Any]:

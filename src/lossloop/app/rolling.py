@@ -23,7 +23,7 @@ def judge_canary(acting: Acting, units: Units, lens: Lens, rollout: Rollout, row
     fresh = _first_of_their_units(units, rollout, rows)
     if not len(fresh):
         return
-    judge = lens.canary(rollout.plan, _centre(acting, rollout))
+    judge = lens.canary(rollout.plan, _centre(acting, rollout), number=rollout.number)
     documents = acting.books.documents
     judged = documents.get("canary", acting.model, CanaryState) or judge.start()
     judged, comparison = judge.update(judged, lens.assigned(fresh, rollout))
@@ -38,7 +38,7 @@ def judge_shadow(acting: Acting, lens: Lens, rollout: Rollout, rows: Rows) -> No
     pairs = lens.pairs(rows, rollout)
     if pairs is None:
         return
-    judge, documents = lens.shadow(rollout.plan), acting.books.documents
+    judge, documents = lens.shadow(rollout.plan, number=rollout.number), acting.books.documents
     judged = documents.get("shadow", acting.model, Difference) or judge.start()
     judged, comparison = judge.update(judged, pairs)
     documents.put("shadow", acting.model, judged)

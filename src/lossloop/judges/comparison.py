@@ -87,11 +87,12 @@ class TwoTests:
     worse_by: float
     within: float
     error: float
+    words: str = ""
 
     @cached_property
     def engine(self) -> Engine:
         """What both tests bet with."""
-        return Engine(chance(self.error, Mode.ONCE), CANARY_KAPPAS)
+        return Engine(chance(self.error, Mode.ONCE, words=self.words), CANARY_KAPPAS)
 
     def start(self) -> Difference:
         """Nothing judged yet."""

@@ -70,6 +70,8 @@ class Shadow:
     """The largest difference of two losses; may be left out with `clip`."""
     clip: float | None = None
     missing: str = "worst_case"
+    words: str = ""
+    """The promise in words; said from `error` if empty."""
 
     def __post_init__(self) -> None:
         for name, size in (("bound", self.bound), ("clip", self.clip)):
@@ -117,7 +119,10 @@ class Shadow:
 
     @cached_property
     def _tests(self) -> TwoTests:
-        return TwoTests(worse_by=self.roll_back_if_worse_by, within=self.promote_if_within, error=self.error)
+        return TwoTests(
+            worse_by=self.roll_back_if_worse_by, within=self.promote_if_within, error=self.error,
+            words=self.words,
+        )  # fmt: skip
 
     @cached_property
     def _assumption(self) -> str:

@@ -80,6 +80,8 @@ class Canary:
     centre: float | None = None
     """The first centre, such as the reference's mean; the middle of the bounds if None."""
     missing: str = "worst_case"
+    words: str = ""
+    """The promise in words; said from `error` if empty."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.floor) and math.isfinite(self.bound) and self.floor < self.bound):
@@ -149,7 +151,10 @@ class Canary:
 
     @cached_property
     def _tests(self) -> TwoTests:
-        return TwoTests(worse_by=self.roll_back_if_worse_by, within=self.promote_if_within, error=self.error)
+        return TwoTests(
+            worse_by=self.roll_back_if_worse_by, within=self.promote_if_within, error=self.error,
+            words=self.words,
+        )  # fmt: skip
 
     @cached_property
     def _assumption(self) -> str:

@@ -80,6 +80,8 @@ def lines(found: Plan) -> Iterator[Table | str]:
     if found.rollout:
         yield ""
         yield "rollout: until a challenger that is as good is certified, and one that is worse is given up"
+        if found.rollout_promise:
+            yield f"the next rollout may use {found.rollout_promise}"
         yield _rollout(found.rollout)
     if found.rollout_unplanned:
         yield f"[yellow]rollout: cannot tell: {escape(found.rollout_unplanned)}[/]"

@@ -98,7 +98,12 @@ def _traffic(found: dict[str, Any]) -> str:
     if traffic.get("challenger") is None:
         return words + _over(found["rollout"], traffic["champion"])
     how = "in shadow" if traffic.get("shadow") else f"at {traffic.get('share', 0):.0%} of the traffic"
-    return f"{words}; challenger: version {traffic['challenger']} {how}"
+    return f"{words}; challenger: version {traffic['challenger']} {how}{_shared(found['rollout'])}"
+
+
+def _shared(rollout: dict[str, Any] | None) -> str:
+    """A rollout's part of the error, where all rollouts share one."""
+    return f" ({rollout['promise']})" if rollout is not None and rollout.get("number") else ""
 
 
 def _over(rollout: dict[str, Any] | None, champion: int) -> str:

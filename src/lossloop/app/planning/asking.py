@@ -12,6 +12,7 @@ from lossloop.app.planning.base import Plan, StepPlan
 from lossloop.app.planning.past import Seen, look
 from lossloop.app.planning.rollouts import plan_rollout, rollout_warnings
 from lossloop.app.planning.watches import plan_watch
+from lossloop.app.releases import part_of
 from lossloop.core.errors import InputError
 
 FUTURES = 200
@@ -52,13 +53,14 @@ def plan(
     for name, watch in policy.watches.items():
         watches.append(plan_watch(name, watch, seen, futures=futures))
         progress(len(watches), of)
-    steps, unplanned, warnings = list[StepPlan](), "", list[str]()
+    steps, unplanned, warnings, promise = list[StepPlan](), "", list[str](), ""
     if policy.rollout is not None:
         steps, unplanned = plan_rollout(seen, policy.rollout, futures=futures)
         warnings = rollout_warnings(steps, policy.rollout, seen)
+        promise = part_of(policy.rollout, seen.number).words
         progress(of, of)
     return Plan(
         model=model, policy=candidate.name, loss=seen.lens.loss.version, unit=seen.lens.loss.unit,
         predictions_per_day=seen.per_day, missing=seen.missing, watches=tuple(watches), rollout=tuple(steps),
-        rollout_unplanned=unplanned, warnings=tuple(warnings), futures=futures,
+        rollout_unplanned=unplanned, rollout_promise=promise, warnings=tuple(warnings), futures=futures,
     )  # fmt: skip

@@ -79,5 +79,7 @@ class Plan(Record, frozen=True):
     watches: tuple[WatchPlan, ...] = ()
     rollout: tuple[StepPlan, ...] = ()
     rollout_unplanned: str = ""
+    rollout_promise: str = ""
+    """What the next rollout may use of the error that all rollouts share; empty where each has its own."""
     warnings: tuple[str, ...] = ()
     futures: int = 0

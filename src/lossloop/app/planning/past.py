@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lossloop.act.policy import Policy
+from lossloop.act.rollout import next_number
 from lossloop.act.watches import GuardrailWatch, RegressionWatch, Watch
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.backtest.replay import champion_blocks
@@ -44,6 +45,8 @@ class Seen:
     """When each of those rows was made, ascending."""
     pairs: list[float] = field(default_factory=list)
     """Mean differences of the loss in blocks of shadow, of whatever challengers there were."""
+    number: int = 0
+    """Which of the rollouts that share one error the next is; 0 where each has its own."""
     per_day: float = 0.0
     """Predictions of the champion a day, lately."""
 
@@ -79,6 +82,8 @@ def look(past: Past, policy: Policy) -> Seen:
             for name, watch in policy.watches.items():
                 _judged(seen, lens, name, watch, mine, block)
     seen.pairs = _pairs(past, lens)
+    if policy.rollout is not None:
+        seen.number = next_number(past.books.past_rollouts(past.model), policy.rollout)
     seen.rows = np.concatenate(rows)[-MOST_ROWS:] if rows else seen.rows
     seen.known = np.concatenate(known)[-MOST_ROWS:] if known else seen.known
     seen.at = np.concatenate(at)[-MOST_ROWS:] if at else seen.at

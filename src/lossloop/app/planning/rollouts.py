@@ -33,7 +33,7 @@ def plan_rollout(seen: Seen, plan: Rollout, *, futures: int, seed: int = 0) -> t
         except InputError as error:
             problems.append(f"shadow: {error}")
     try:
-        canary = seen.lens.canary(plan, None)
+        canary = seen.lens.canary(plan, None, number=seen.number)
         if len(seen.known) < FEWEST_ROWS:
             raise InputError(f"the ledger has {len(seen.known):,} outcomes of it; a plan needs {FEWEST_ROWS}")
         found += [_step(seen, plan, canary, share, futures, seed) for share in plan.steps]
@@ -49,12 +49,12 @@ def _shadow(seen: Seen, plan: Rollout, futures: int, seed: int) -> StepPlan:
             f"the ledger has {len(seen.pairs)} blocks of shadow; how much two versions differ on the same "
             f"predictions is not known before there are {FEWEST_PAIRS}"
         )
-    judge: Shadow = seen.lens.shadow(plan)
+    judge: Shadow = seen.lens.shadow(plan, number=seen.number)
     reach = min(each for each in (judge.bound, judge.clip) if each is not None)
     law = Law.of(seen.pairs)
     same = law.moved(-law.mean)
     worse = same.moved(WORSE * plan.roll_back_if_worse_by)
-    tests = TwoTests(worse_by=plan.roll_back_if_worse_by, within=plan.promote_if_within, error=plan.error)
+    tests = TwoTests(worse_by=plan.roll_back_if_worse_by, within=plan.promote_if_within, error=judge.error)
     per_day = DAY / seen.lens.policy.block
     up = Law((reach - same.values.clip(-reach, reach)) / (reach - tests.within), same.chances)
     down = Law((worse.values.clip(-reach, reach) + reach) / (tests.worse_by + reach), worse.chances)
@@ -64,7 +64,7 @@ def _shadow(seen: Seen, plan: Rollout, futures: int, seed: int) -> StepPlan:
 
 def _step(seen: Seen, plan: Rollout, canary: Canary, share: float, futures: int, seed: int) -> StepPlan:
     """Rows of randomised traffic: the champion's losses, drawn for both arms."""
-    tests = TwoTests(worse_by=plan.roll_back_if_worse_by, within=plan.promote_if_within, error=plan.error)
+    tests = TwoTests(worse_by=plan.roll_back_if_worse_by, within=plan.promote_if_within, error=canary.error)
     law = Law.of(seen.known)
     worse = law.tilted(law.mean + WORSE * plan.roll_back_if_worse_by)
     floor, reach = canary.floor, canary.bound - canary.floor

@@ -1,0 +1,36 @@
+"""A rollout's part of the error: all of what its plan says, or a share of one budget for all rollouts.
+
+Fifty releases that may be wrong with a chance of 5% each are likely to be wrong once. Where the plan says
+`error_over: all`, the j-th rollout may use 6 error / (pi j)^2, which adds up to `error` over all that will
+ever be (statistics.md, 2i). A rollout with a shadow is judged in two stages, on evidence of its own in each,
+and halves its part between them.
+"""
+
+from __future__ import annotations
+
+from lossloop.act.policy import Plan
+from lossloop.core.records import Record
+from lossloop.judges import Promise
+from lossloop.judges.promise import chance, spend
+
+
+class Part(Record, frozen=True):
+    """The chance of each mistake in one stage, and its promise in words; the words are "" for a plain one."""
+
+    error: float
+    words: str = ""
+
+    @property
+    def promise(self) -> Promise:
+        """As a judge makes it."""
+        return chance(self.error, words=self.words)
+
+
+def part_of(plan: Plan, number: int) -> Part:
+    """What rollout `number` of those that share one error may use in each stage; 0 has all of its plan's."""
+    if not number:
+        return Part(error=plan.error)
+    stages = 2 if plan.shadow else 1
+    error = spend(plan.error, number) / stages
+    each = " in each stage," if plan.shadow else ""
+    return Part(error=error, words=f"{100 * error:.3g}%{each} of the {100 * plan.error:g}% for all rollouts")
