@@ -9,6 +9,7 @@ import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 
+from lossloop.app.cli.terminal import Screen, printable
 from lossloop.app.home import Home
 from lossloop.app.operate import fold_here
 
@@ -35,7 +36,7 @@ def answer(value: Any, *, as_json: bool, words: str) -> None:
     if as_json:
         print_json(value)
     else:
-        print(words)
+        print(printable(words))
 
 
 def print_json(value: Any) -> None:
@@ -45,5 +46,5 @@ def print_json(value: Any) -> None:
 
 def console() -> Console:
     """The terminal; at least wide enough for a table where output goes to a file."""
-    found = Console()
-    return found if found.is_terminal else Console(width=110)
+    found = Screen()
+    return found if found.is_terminal else Screen(width=110)

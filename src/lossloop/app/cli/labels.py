@@ -11,6 +11,7 @@ from rich.text import Text
 
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.fitting import show_table
+from lossloop.app.cli.terminal import printable
 from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.judges.delay import USUAL_SHARE
 
@@ -72,7 +73,7 @@ def wanted(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = Fals
         for name in ("id", "version", "at", "until"):
             table.add_column(name, justify="right" if name == "version" else "left", no_wrap=True)
         for each in found["wanted"]:
-            table.add_row(Text(each["id"]), str(each["version"]), each["at"], each["until"])
+            table.add_row(Text(printable(each["id"])), str(each["version"]), each["at"], each["until"])
         show_table(console(), table)
 
 

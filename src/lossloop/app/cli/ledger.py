@@ -16,6 +16,7 @@ from lossloop.app import checking as verifying
 from lossloop.app.checking import offsets_of
 from lossloop.app.cli.bar import byte_bar, count_bar
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, Store, answer, home, print_json
+from lossloop.app.cli.terminal import printable
 from lossloop.app.home import Home
 from lossloop.app.keeping import prune as pruned
 from lossloop.app.migrating import migrate as migrated
@@ -84,7 +85,7 @@ def verify(*, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
         print_json({"sound": sound, "audit": audit or None, **msgspec.to_builtins(report)})
     else:
         for finding in report.findings:
-            print(_line(finding, "bytes" if place.database is None else "frames"))
+            print(printable(_line(finding, "bytes" if place.database is None else "frames")))
         if audit:
             print(f"the audit log: {audit}")
         for stray in report.strays:

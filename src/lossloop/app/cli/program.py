@@ -7,10 +7,10 @@ import sys
 
 import msgspec
 from cyclopts import App
-from rich.console import Console
 from rich.text import Text
 
 from lossloop import __version__
+from lossloop.app.cli.terminal import Screen
 from lossloop.core.errors import InputError, LossloopError
 
 _COMMANDS = {
@@ -93,4 +93,4 @@ def _explain(error: LossloopError, *, as_json: bool) -> None:
         print(msgspec.json.encode(problem).decode())
         return
     words = Text.assemble(("error:", "bold red"), " ", str(error))
-    Console(stderr=True).print(words, soft_wrap=True, highlight=False)
+    Screen(stderr=True).print(words, soft_wrap=True, highlight=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from lossloop.app.books import Books
@@ -70,13 +71,15 @@ def decisions(model: str, /, *, state: StatePath = DEFAULT_STATE, json: Json = F
 def _show(found: dict[str, Any]) -> None:
     screen = console()
     frozen = "  [bold red]frozen[/]" if found["frozen"] else ""
-    screen.print(f"[bold]{found['model']}[/]  mode {found['mode']}, loss {found['loss']}{frozen}")
+    screen.print(
+        f"[bold]{escape(found['model'])}[/]  mode {found['mode']}, loss {escape(found['loss'])}{frozen}"
+    )
     screen.print(f"  {_traffic(found)}")
     counts = found["counts"]
     came = [f"{counts.get(name, 0):,} {name}" for name in ("predictions", "outcomes", "waiting", "conflicts")]
     screen.print(f"  {', '.join(came)}; judged up to {found['clock']}")
     for name, watch in found["watches"].items():
-        screen.print(f"  watch {name}: [bold]{watch['kind']}[/] ({watch['reason']})")
+        screen.print(f"  watch {escape(name)}: [bold]{watch['kind']}[/] ({escape(watch['reason'])})")
     for each in found["imports"]:
         screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from lossloop.app import words
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
@@ -57,7 +59,7 @@ def why(
 
 def _show(answer: Why) -> None:
     screen = console()
-    screen.print(answer.sentence, soft_wrap=True, highlight=False)
+    screen.print(answer.sentence, soft_wrap=True, highlight=False, markup=False)
     screen.print()
     for name, times, rows, blocks in zip(
         ("before", "after"), (answer.before, answer.after), answer.rows, answer.blocks, strict=True
@@ -76,13 +78,15 @@ def _show(answer: Why) -> None:
 
 
 def _slices(answer: Why) -> Table:
-    table = Table("slice", title=f"what slices give to the change, in {answer.unit or 'units of the loss'}")
+    table = Table(
+        "slice", title=f"what slices give to the change, in {escape(answer.unit) or 'units of the loss'}"
+    )
     for name in ("rows before", "after", "loss before", "after", "other loss", "other share", "together"):
         table.add_column(name, justify="right")
     for each in answer.slices[:_MOST]:
         part = each.found
         table.add_row(
-            each.slice, f"{part.share_before:.1%}", f"{part.share_after:.1%}", _mean(part.mean_before),
+            Text(each.slice), f"{part.share_before:.1%}", f"{part.share_after:.1%}", _mean(part.mean_before),
             _mean(part.mean_after), words.signed(part.within, decimals=4), words.signed(part.mix, decimals=4),
             _text(part.total),
         )  # fmt: skip
@@ -95,7 +99,10 @@ def _features(answer: Why) -> Table:
         table.add_column(name, justify="right")
     for move in answer.features[:_MOST]:
         table.add_row(
-            move.feature, f"{move.distance:.1%}", f"{move.p_value:.3f}", "yes" if move.moved else "not shown"
+            Text(move.feature),
+            f"{move.distance:.1%}",
+            f"{move.p_value:.3f}",
+            "yes" if move.moved else "not shown",
         )
     return table
 
