@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
+from lossloop.app.cli.figures import figures_table
 from lossloop.app.cli.fitting import show, show_table, widths
+from lossloop.app.cli.metrics import metrics_table
 from lossloop.app.cli.slices import slices_table
 from lossloop.app.cli.tables import decisions_table
 
@@ -87,3 +89,21 @@ def test_columns_give_way_from_the_widest_down_to_their_floors(
     cut = [width for width, most, low in zip(found, natural, floor, strict=True) if low < width < most]
     assert len(set(cut)) <= 1
     assert sum(found) == sum(natural) or room - sum(found) < max(len(found), 1)
+
+
+HOSTILE = "carrier=[/red] [bold]"
+FIGURE = {
+    "version": None, "role": None, "block": None, "slice": HOSTILE, "rows": 3, "labelled": 3, "missing": 0.0,
+    "over": "rows", "interval": None, "delta": None,
+    "metrics": {"auc": {"value": 0.5, "interval": None, "gap": None}},
+}  # fmt: skip
+
+
+def test_what_senders_name_is_no_markup() -> None:
+    found = {"figures": [FIGURE] * 4, "against": HOSTILE, "gap_level": 0.99}
+    for table in (
+        metrics_table(found, "auc"),
+        metrics_table(found, None),
+        figures_table({"figures": [FIGURE], "in_force": None}),
+    ):
+        assert HOSTILE in printed(table, 200)

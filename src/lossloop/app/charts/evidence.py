@@ -82,7 +82,9 @@ def _sub(history: History, chapter: Chapter) -> str:
     plan = history.policy.rollout
     if not chapter.rollout:
         watch = history.policy.watches.get(chapter.watch)
-        return "" if watch is None else f"A {watch.kind.replace('_', ' ')}, promise {watch.promise}."
+        return (
+            "" if watch is None else f"{watch.kind.replace('_', ' ').capitalize()}, promise {watch.promise}."
+        )
     margins = "" if plan is None else (
         f" Promote: not worse by more than {plan.promote_if_within:g}."
         f" Roll back: worse by more than {plan.roll_back_if_worse_by:g}."

@@ -33,7 +33,7 @@
     const px = devicePixelRatio;
     const ink = { limit: colour("chart-limit"), ref: colour("chart-ref"), mark: colour("chart-mark"), axis: colour("chart-axis"), ink: colour("ink"), surface: colour("surface") };
     const span = data.x[data.x.length - 1] - data.x[0];
-    const margin = data.x.length < 2 ? 43200 : data.marks ? Math.min(43200, 0.05 * span) : 0;   // readings of days stand at noon
+    const margin = data.x.length < 2 ? 43200 : data.marks ? Math.min(43200, Math.max(300, 0.05 * span)) : 0;   // readings of days stand at noon; an axis needs some length
     const whole = [data.x[0] - margin, data.x[data.x.length - 1] + margin];
     const { columns, series, bands } = lines(data);
 
@@ -128,7 +128,7 @@
         let x = u.valToPos(data.x[i], "x", true) + 6 * px, y = u.valToPos(one.y[i], "y", true);
         if (x + width > k.canvas.width - 2 * px) {
           x = k.canvas.width - 2 * px - width;
-          y -= 14 * px;
+          y += (y - 22 * px < u.bbox.top ? 14 : -14) * px;   // the discs stand above
         }
         while (taken.some(t => Math.abs(t.y - y) < 14 * px && x < t.x + t.width + 4 * px && t.x < x + width + 4 * px)) y += 15 * px;
         taken.push({ x, y, width });
@@ -174,11 +174,11 @@
     const u = new uPlot({
       width: host.clientWidth,
       height: strip ? 74 : Math.min(+host.dataset.h, small ? 320 : Infinity),
-      padding: [strip ? 8 : data.marks ? 28 : 12, small ? 8 : 64, strip ? 8 : null, 0],
+      padding: [strip ? 8 : data.marks ? 28 : 12, small ? (strip ? 8 : 22) : 64, strip ? 8 : null, 0],
       tzDate: seconds => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
       cursor: { points: { show: false }, drag: { x: true, y: false }, sync: data.marks ? { key: "loss", scales: ["x", null] } : undefined },
       legend: { show: false },
-      scales: { x: { time: true, range: (_, a, b) => (a == null || (a === data.x[0] && b === data.x[data.x.length - 1]) ? whole : [a, b]) }, y: data.log ? { distr: 3, log: 10, range: () => data.y } : { range: () => data.y } },
+      scales: { x: { time: true, range: (_, a, b) => (a == null || (a <= data.x[0] && b >= data.x[data.x.length - 1]) ? whole : [a, b]) }, y: data.log ? { distr: 3, log: 10, range: () => data.y } : { range: () => data.y } },
       axes: [
         { ...axis, show: !strip, space: small ? 60 : 80, size: 28, values: (_, ticks) => ticks.map((t, i) => (i && day.format(t * 1000) === day.format(ticks[i - 1] * 1000) || ticks.length > 1 && ticks[1] - ticks[0] < 86400 ? hour.format(t * 1000).split(", ")[1] === "00:00" ? day.format(t * 1000) : hour.format(t * 1000).split(/, /)[1] : day.format(t * 1000))) },
         { ...axis, size: 52, gap: 6, space: strip ? 24 : 36, splits: data.ticks ? () => data.ticks : undefined, filter: data.log ? (_, splits) => splits : undefined, values: (_, ticks) => ticks.map(t => (data.percent ? Math.round(t * 100) + "%" : data.log ? power(t) : t.toFixed(2))) },
@@ -214,7 +214,7 @@
       columns.push(one.y);
       if (one.bars) series.push({ stroke: null, fill: fade(ink, 0.55), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [0.7, 12] }) });
       else if (one.points) series.push({ stroke: ink, width: 1, points: { show: true, size: 6, fill: ink, width: 0 } });
-      else series.push({ stroke: one.thin ? fade(ink, 0.5) : ink, width: one.thin ? 0.75 : 1.75, dash: one.dash ? [5, 4] : undefined, spanGaps: Boolean(data.log), points: { show: false } });
+      else series.push({ stroke: one.thin ? fade(ink, 0.5) : ink, width: one.thin ? 0.75 : 1.75, dash: one.dash ? [5, 4] : undefined, spanGaps: Boolean(data.log), points: { show: data.x.length < 2, size: 6, fill: ink, width: 0 } });
       if (one.lo) {
         series.push({ stroke: null, width: 0, points: { show: false } }, { stroke: null, width: 0, points: { show: false } });
         columns.push(one.hi, one.lo);

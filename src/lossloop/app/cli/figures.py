@@ -34,7 +34,7 @@ def figures_table(answer: Plain) -> Table:
     if answer["in_force"]:
         table.add_column("less in force [95%]", no_wrap=True)
     for figure in figures:
-        table.add_row(*(str(figure[name]) for name in by), *_cells(figure, answer))
+        table.add_row(*(Text(str(figure[name])) for name in by), *_cells(figure, answer))
     if len(figures) > 1 and by:
         table.add_section()
         table.add_row("all", *[""] * (len(by) - 1), *_cells(answer["whole"], answer))

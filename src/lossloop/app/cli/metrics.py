@@ -103,14 +103,14 @@ _COMPACT = {
 def _fill_with_one(table: Table, found: dict[str, Any], by: list[str], metric: str) -> None:
     _add_columns(table, [*by, "labelled"], [f"{metric} [95%]"])
     if found["gap_level"] is not None:
-        table.add_column(f"less {found['against']}", no_wrap=True)
+        table.add_column(Text(f"less {found['against']}"), no_wrap=True)
     for figure in found["figures"]:
         told = figure["metrics"][metric]
         cells = [_sure(told["value"], told["interval"], figure["over"], signs=metric == "bias")]
         if found["gap_level"] is not None:
             gap = told["gap"]
             cells.append(_sure(gap and gap["estimate"], gap, figure["over"], signs=True))
-        table.add_row(*_group(figure, by), f"{figure['labelled']:,}", *cells)
+        table.add_row(*map(Text, _group(figure, by)), f"{figure['labelled']:,}", *cells)
 
 
 def _fill_with_groups(table: Table, figures: list[dict[str, Any]], by: list[str]) -> None:
@@ -132,7 +132,7 @@ def _fill_with_metrics(table: Table, figures: list[dict[str, Any]], by: list[str
     for figure in figures:
         values = [figure["metrics"][name]["value"] for name in names]
         said = ["-" if value is None else f"{value:.4g}" for value in values]
-        table.add_row(*_group(figure, by), f"{figure['labelled']:,}", *said)
+        table.add_row(*map(Text, _group(figure, by)), f"{figure['labelled']:,}", *said)
 
 
 def _add_columns(table: Table, names: list[str], told: list[str]) -> None:

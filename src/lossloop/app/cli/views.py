@@ -74,12 +74,16 @@ def _show(found: dict[str, Any]) -> None:
     screen.print(
         f"[bold]{escape(found['model'])}[/]  mode {found['mode']}, loss {escape(found['loss'])}{frozen}"
     )
-    screen.print(f"  {_traffic(found)}")
+    screen.print(f"  {_traffic(found)}", highlight=False)
     counts = found["counts"]
     came = [f"{counts.get(name, 0):,} {name}" for name in ("predictions", "outcomes", "waiting", "conflicts")]
-    screen.print(f"  {', '.join(came)}; judged up to {found['clock']}")
+    screen.print(f"  {', '.join(came)}; judged up to {found['clock']}", highlight=False)
     for name, watch in found["watches"].items():
-        screen.print(f"  watch {escape(name)}: [bold]{watch['kind']}[/] ({escape(watch['reason'])})")
+        screen.print(
+            f"  watch {escape(name)}: [bold]{watch['kind']}[/] ({escape(watch['reason'])})",
+            highlight=False,
+            soft_wrap=True,
+        )
     for each in found["imports"]:
         screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from cyclopts import Parameter
+from rich import box
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
@@ -12,6 +13,7 @@ from rich.text import Text
 from lossloop.app import words
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.fitting import show_table
+from lossloop.app.cli.loss import Bar
 from lossloop.app.why import Question, Why
 from lossloop.app.why import why as asked
 from lossloop.core.records import Interval
@@ -50,7 +52,8 @@ def why(
         Answer as JSON.
     """
     question = Question(model=model, watch=watch, since=since, until=until, against=against)
-    answer = asked(home(state), question)
+    with Bar(quiet=json):
+        answer = asked(home(state), question)
     if json:
         print_json(answer.plain())
     else:
@@ -64,22 +67,34 @@ def _show(answer: Why) -> None:
     for name, times, rows, blocks in zip(
         ("before", "after"), (answer.before, answer.after), answer.rows, answer.blocks, strict=True
     ):
-        screen.print(f"{name}: {times[0]} until {times[1]}, {rows:,} outcomes in {blocks:,} blocks")
+        screen.print(
+            f"{name}: {times[0]} until {times[1]}, {rows:,} outcomes in {blocks:,} blocks", highlight=False
+        )
     split = answer.split
     if split.inputs is not None and split.answers is not None:
-        screen.print(f"inputs  {_text(split.inputs)}\nanswers {_text(split.answers)}", highlight=False)
+        screen.print(
+            f"inputs  {_text(split.inputs)}\nanswers {_text(split.answers)}", highlight=False, markup=False
+        )
     if answer.told_apart is not None:
         screen.print(
             f"the periods' inputs are told apart in {answer.told_apart:.0%} of pairs (50% is not at all); "
-            f"{split.overlap:.0%} of the old rows count when weighed to the new inputs"
-        )
+            f"{split.overlap:.0%} of the old rows count when weighed to the new inputs",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     show_table(screen, _slices(answer))
     show_table(screen, _features(answer))
 
 
+def _table(first: str, title: str) -> Table:
+    made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    made.title, made.title_justify, made.title_style = f"\n{title}", "left", "bold"
+    made.add_column(first)
+    return made
+
+
 def _slices(answer: Why) -> Table:
-    table = Table(
-        "slice", title=f"what slices give to the change, in {escape(answer.unit) or 'units of the loss'}"
+    table = _table(
+        "slice", f"what slices give to the change, in {escape(answer.unit) or 'units of the loss'}"
     )
     for name in ("rows before", "after", "loss before", "after", "other loss", "other share", "together"):
         table.add_column(name, justify="right")
@@ -94,7 +109,7 @@ def _slices(answer: Why) -> Table:
 
 
 def _features(answer: Why) -> Table:
-    table = Table("feature", title="how far features moved")
+    table = _table("feature", "how far features moved")
     for name in ("rows in another bin", "p", "moved"):
         table.add_column(name, justify="right")
     for move in answer.features[:_MOST]:
