@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from lossloop.act import outbox
+from lossloop.app.books import Books
 from lossloop.app.commands import Promote, RollBack
 from lossloop.app.reading import status
 from lossloop.app.showing import shown as shown_of
+from lossloop.app.stepping import storable
 from lossloop.core.errors import Conflict, PolicyError
-from lossloop.core.records import VerdictKind
+from lossloop.core.records import Interval, Verdict, VerdictKind
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Reference
-from tests.app.desk import DAY, MODEL, ROLLOUT, WATCH, Desk, asked, happened, ticked
+from tests.app.desk import CALM, DAY, MODEL, ROLLOUT, WATCH, Desk, asked, happened, ticked
 
 ON = {"worse": [{"retrain": "again"}, {"notify": "log"}]}
 RETRAINS = {"retrain": {"again": "somewhere:train"}}
@@ -425,3 +430,44 @@ def test_a_watch_says_what_it_asks_and_what_it_cannot_see(tmp_path: Path) -> Non
     assert found["asks"] == "regression"
     assert found["promise"] == "1 per 20 blocks"
     assert "harder season" in found["cannot_see"]
+
+
+def test_a_watch_that_is_broken_says_so_and_stops_no_other(tmp_path: Path) -> None:
+    """Its state cannot be read: a release that had written another one, or a mistake of ours."""
+    guard = {"kind": "guardrail", "limit": 0.15, "promise": "1 per 20 blocks"}
+    desk = watched(tmp_path, watches={"worse": WATCH, "guard": guard})
+    desk.day(0, 0.3)
+    state = State(desk.home.path / "state.db")
+    books = Books(state)
+    kept = books.watch(MODEL, "worse")
+    assert kept is not None
+    with state.transaction():
+        books.put_watch(MODEL, "worse", msgspec.structs.replace(kept, judged=msgspec.Raw(b'{"logs":7}')))
+    state.close()
+    for day in range(1, 5):
+        desk.day(day, 0.3)
+    assert watch_of(desk)["kind"] == "error"
+    assert "it failed: ValidationError" in watch_of(desk)["reason"]
+    assert len(desk.points("guard")) == 5
+
+
+@pytest.mark.parametrize(
+    "change", [{"mean": 1e308}, {"row_upper": -1e300}, {"block_means": (1e308, -1e308)}, {"mean": 1e101}]
+)
+def test_a_reference_beyond_all_measure_is_refused(tmp_path: Path, change: dict[str, Any]) -> None:
+    desk = Desk.ready(tmp_path / "s")
+    desk.register("huge", msgspec.structs.replace(CALM, **change))
+    desk.policy(watches={"worse": WATCH})
+    with pytest.raises(Conflict, match=r"has losses beyond 1e\+100"):
+        desk.obey(Promote(model=MODEL, version=2))
+
+
+def test_a_verdict_that_json_has_no_numbers_for_is_not_kept() -> None:
+    verdict = Verdict(
+        kind=VerdictKind.HEALTHY, evidence=0.5, threshold=3.0, count=2,
+        effect=Interval(estimate=math.inf, low=0.0, high=math.inf),
+    )  # fmt: skip
+    assert storable(verdict).effect is None
+    assert storable(storable(verdict)) == storable(verdict)
+    with pytest.raises(ArithmeticError, match="evidence of nan"):
+        storable(msgspec.structs.replace(verdict, evidence=math.nan))

@@ -16,10 +16,9 @@ from lossloop.app.books import Books, Crowned
 from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.watches import Arrived, Found, OfArrivals, by_rows, of_arrivals
 from lossloop.app.watches.base import mean_of
-from lossloop.app.watching import fail, judge_found
+from lossloop.app.watching import BROKEN, fail, judge_found
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
-from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.join import Arrivals
@@ -122,7 +121,7 @@ def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrive
     champion = versions.find(acting.books.documents, acting.model, crowned.version)
     try:
         evidence = kind.evidence(lens, watch, champion, shown)
-    except InputError as error:
+    except BROKEN as error:
         fail(acting, name, error)
         return
     if by_rows(watch):

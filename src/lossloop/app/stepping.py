@@ -5,6 +5,7 @@ The loop and a backtest both take these steps, so that a backtest gives the verd
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -33,6 +34,7 @@ def step(
     """Judge evidence on `rows` predictions, at the moment `now`; `block` is the label of theirs, or empty."""
     before = msgspec.json.decode(state.judged, type=type(judge.start()))
     after, verdict = judge.update(before, found.evidence)
+    verdict = storable(verdict)
     if found.labelled == 0:
         verdict = _no_data(verdict, f"none of {rows} outcomes came in time")
     point = Point(
@@ -56,6 +58,20 @@ def again(judge: Judge[Any, Any, Verdict], state: WatchState) -> WatchState:
 def as_json(state: Any) -> msgspec.Raw:
     """A judge's state as it is kept."""
     return msgspec.Raw(msgspec.json.encode(state))
+
+
+def storable(verdict: Verdict) -> Verdict:
+    """A verdict that can be read again: JSON has no infinite numbers.
+
+    Raises:
+        ArithmeticError: Its evidence is none that can be compared.
+    """
+    if not math.isfinite(verdict.evidence):
+        raise ArithmeticError(f"evidence of {verdict.evidence}")
+    effect = verdict.effect
+    if effect is not None and not all(map(math.isfinite, (effect.estimate, effect.low, effect.high))):
+        return msgspec.structs.replace(verdict, effect=None)
+    return verdict
 
 
 def _no_data(verdict: Verdict, why: str) -> Verdict:

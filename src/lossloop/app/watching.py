@@ -19,6 +19,13 @@ from lossloop.judges.base import Judge
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import PREVIOUS, versions
 
+BROKEN = (
+    InputError, msgspec.DecodeError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError,
+    ValueError,
+)  # fmt: skip
+"""What a watch may fail with, the same whenever it is folded: one that is broken must not stop the loop for
+every model. A full disk or memory are none of these."""
+
 
 def judge_outcomes(acting: Acting, lens: Lens, name: str, rows: Rows, block: Block | None) -> None:
     """Judge the champion's rows at their judging age: one by one, or as one block if they are one.
@@ -36,7 +43,7 @@ def judge_outcomes(acting: Acting, lens: Lens, name: str, rows: Rows, block: Blo
     champion = versions.find(acting.books.documents, acting.model, crowned.version)
     try:
         found = kind.evidence(lens, watch, champion, mine, block)
-    except InputError as error:
+    except BROKEN as error:
         fail(acting, name, error)
         return
     judge_found(acting, lens, name, found, rows=len(mine), block=block)
@@ -51,22 +58,23 @@ def judge_found(
         return
     try:
         judge = judge_of(lens, watch, versions.find(acting.books.documents, acting.model, crowned.version))
-    except InputError as error:
+        state = acting.books.watch(acting.model, name)
+        if state is None or not goes_on(state, crowned):
+            state = begun(judge, crowned)
+        label = "" if block is None else lens.policy.calendar.label(block)
+        state, point = step(judge, state, found, watch=name, now=acting.now, rows=rows, block=label)
+    except BROKEN as error:
         fail(acting, name, error)
         return
-    state = acting.books.watch(acting.model, name)
-    if state is None or not goes_on(state, crowned):
-        state = begun(judge, crowned)
-    label = "" if block is None else lens.policy.calendar.label(block)
-    state, point = step(judge, state, found, watch=name, now=acting.now, rows=rows, block=label)
     acting.books.put_point(acting.model, point)
     _answer(acting, lens, name, judge, state)
 
 
-def fail(acting: Acting, name: str, error: InputError) -> None:
+def fail(acting: Acting, name: str, error: Exception) -> None:
     """A watch that cannot judge says so; that is no pass, and stops nothing else."""
     before = acting.books.watch(acting.model, name)
-    verdict = Verdict(kind=VerdictKind.ERROR, evidence=0.0, threshold=0.0, count=0, reason=str(error))
+    reason = str(error) if isinstance(error, InputError) else f"it failed: {type(error).__name__}: {error}"
+    verdict = Verdict(kind=VerdictKind.ERROR, evidence=0.0, threshold=0.0, count=0, reason=reason)
     if before is not None and before.verdict is not None:
         acting.books.put_watch(acting.model, name, msgspec.structs.replace(before, verdict=verdict))
     else:

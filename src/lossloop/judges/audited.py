@@ -38,6 +38,8 @@ Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 
 _KINDS = (VerdictKind.ALARM, VerdictKind.HEALTHY)
+MOST = 1e100
+"""Of a limit and a cap: their squares are finite."""
 _PRIOR = 10.0
 """How many audits of a loss as large as the limit the first eta, 1, weighs as."""
 
@@ -98,6 +100,10 @@ class Audited:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.floor) and math.isfinite(self.limit) and self.floor < self.limit):
             raise InputError(f"limit {self.limit:g} must be above floor {self.floor:g}", field="limit")
+        if max(abs(self.floor), abs(self.limit), self.cap) > MOST:
+            raise InputError(
+                f"limit {self.limit:g} and cap {self.cap:g} may not exceed {MOST:g}", field="limit"
+            )
         if not 0.0 < self.rate <= 1.0:
             raise InputError(f"an audit's rate lies above 0 and at most at 1, not {self.rate}", field="rate")
         if not (math.isfinite(self.cap) and self.cap >= 0.0):

@@ -6,7 +6,7 @@ import numpy as np
 
 from lossloop import losses
 from lossloop.act.watches import GuardrailWatch, RegressionWatch
-from lossloop.app.judging import Lens, mean_of_block
+from lossloop.app.judging import MOST, Lens, mean_of_block
 from lossloop.app.watches.base import Found
 from lossloop.core.calendar import Block
 from lossloop.core.clock import format_duration, parse_duration
@@ -88,6 +88,11 @@ def check_reference(lens: Lens, champion: Version) -> Measured:
         raise InputError(
             f"the reference of {champion.name} is of {found.loss}, the policy's loss {lens.policy.loss}",
             field="reference.loss",
+        )
+    if max(map(abs, (found.mean, found.row_upper or 0.0, *found.block_means))) > MOST:
+        raise InputError(
+            f"the reference of {champion.name} has losses beyond {MOST:g}, which nothing can be measured by",
+            field="reference",
         )
     return found
 
