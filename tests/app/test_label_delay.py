@@ -139,6 +139,7 @@ def test_before_anything_came_the_answer_says_so(tmp_path: Path) -> None:
     assert found["predictions"] == 0
     assert found["missing"] is None
     assert found["horizon"] is None
+    assert found["curve"] == []
     assert "not known yet" in found["mature_after"]["reason"]
     assert "has no predictions yet" in summary(found)[0]
     with pytest.raises(UnknownName):

@@ -128,6 +128,8 @@ def _tolerances(policy: Policy) -> list[tuple[str, float]]:
 def _curve(curve: Curve, *marked: Micros | None) -> list[dict[str, Any]]:
     """The ages at which labels come, with the judging ages among them."""
     ever = curve.ever
+    if not ever:
+        return []
     shares = {age: curve.share(age) for age in _LADDER if age <= curve.horizon}
     begun = [age for age, share in shares.items() if share is not None and share < 0.01 * ever]
     done = [age for age, share in shares.items() if share is not None and share > 0.999 * ever]
