@@ -127,6 +127,7 @@ def test_a_floor_below_zero_is_counted_from() -> None:
         ({"cap": float("inf")}, "cap"),
         ({"eta": 1.5}, "eta"),
         ({"limit": 0.0}, "limit"),
+        ({"limit": 1e200}, "limit"),
         ({"limit": float("nan")}, "limit"),
     ],
 )

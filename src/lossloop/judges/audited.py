@@ -100,14 +100,14 @@ class Audited:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.floor) and math.isfinite(self.limit) and self.floor < self.limit):
             raise InputError(f"limit {self.limit:g} must be above floor {self.floor:g}", field="limit")
-        if max(abs(self.floor), abs(self.limit), self.cap) > MOST:
-            raise InputError(
-                f"limit {self.limit:g} and cap {self.cap:g} may not exceed {MOST:g}", field="limit"
-            )
         if not 0.0 < self.rate <= 1.0:
             raise InputError(f"an audit's rate lies above 0 and at most at 1, not {self.rate}", field="rate")
         if not (math.isfinite(self.cap) and self.cap >= 0.0):
             raise InputError(f"cap {self.cap:g} must be a finite number of at least 0", field="cap")
+        if max(abs(self.floor), abs(self.limit), self.cap) > MOST:
+            raise InputError(
+                f"limit {self.limit:g} and cap {self.cap:g} may not exceed {MOST:g}", field="limit"
+            )
         if self.eta is not None and not 0.0 <= self.eta <= 1.0:
             raise InputError(f"eta lies between 0 and 1, not at {self.eta}", field="eta")
 
