@@ -263,7 +263,7 @@ def test_wanted_are_those_drawn_that_can_still_be_judged(
     assert ids[3] in capsys.readouterr().out
     desk.know(8.6, ids)
     _run(main)
-    assert "No prediction of m waits for an audit; 0.4 of them are drawn" in capsys.readouterr().out
+    assert "No prediction of m waits for an audit; 40% of them are drawn" in capsys.readouterr().out
     monkeypatch.setattr("sys.argv", [*given, "--json"])
     _run(main)
     assert json.loads(capsys.readouterr().out)["wanted"] == []
