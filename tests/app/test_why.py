@@ -109,7 +109,7 @@ def test_a_time_may_be_named_instead_of_an_alarm(answers_changed: Desk) -> None:
 @pytest.mark.parametrize(
     ("question", "message"),
     [
-        ({"watch": "wrose"}, "has no watch 'wrose'"),
+        ({"watch": "wrose"}, "'wrose'; did you mean"),
         ({"since": "2024-01-05", "until": "2024-01-04"}, "the times must follow each other"),
         ({"since": "2030-01-05", "until": "2030-01-09"}, "no predictions of a champion|has a loss"),
         ({"since": "soon"}, "write a moment such as"),

@@ -20,7 +20,7 @@ from lossloop.app.why.periods import rise
 from lossloop.app.why.rows import VERSION, Seen, read_rows
 from lossloop.app.why.weights import ratios
 from lossloop.core.clock import Micros, format_time
-from lossloop.core.errors import InputError
+from lossloop.core.errors import InputError, UnknownName
 from lossloop.core.records import Record
 from lossloop.judges.change import (
     FEWEST_BLOCKS,
@@ -260,7 +260,7 @@ def _alarm(books: Books, question: Question) -> tuple[Micros, Micros]:
     """From when to when the loss stood above the limit of the watch that alarmed last."""
     history = read_verdicts(books, question.model)
     if question.watch is not None and question.watch not in history.policy.watches:
-        raise InputError(f"{question.model} has no watch {question.watch!r}", field="watch")
+        raise UnknownName(f"watch of {question.model}", question.watch, history.policy.watches, field="watch")
     found = []
     for (name, version), measure in history.measures.items():
         if question.watch in (None, name):
