@@ -9,14 +9,15 @@ import msgspec
 import numpy as np
 import pytest
 
+from lossloop.app.commands import Promote
 from lossloop.app.watches import judge_of, kind_of
 from lossloop.app.watches.seasons import limits_of
 from lossloop.app.watches.skill import baseline_of
-from lossloop.core.errors import InputError
+from lossloop.core.errors import InputError, PolicyError
 from lossloop.core.seasons import Season
 from lossloop.judges import Skill
 from lossloop.registry import Reference
-from tests.app.desk import CALM, DAY
+from tests.app.desk import CALM, DAY, MODEL, Desk, ticked
 from tests.app.test_estimates import BASELINE, ESTIMATE, RICH, ready, verdicts
 from tests.app.test_estimates_kept import champion, lens
 
@@ -168,3 +169,16 @@ def test_what_it_cannot_see_is_said_where_its_verdict_is(tmp_path: Path, watch: 
     assert state.verdict.promise == watch["promise"]
     assert state.verdict.assumption
     assert kind.cannot_see
+
+
+def test_a_baseline_cannot_be_wider_than_a_prediction(tmp_path: Path) -> None:
+    """It stands beside every row that is judged: a million numbers would take all memory."""
+    reference = msgspec.structs.replace(CALM, loss="brier_multiclass", baseline=(1e-6,) * 1_001)
+    desk = Desk.at(tmp_path / "s")
+    desk.send(ticked(0))
+    desk.policy(task="multiclass", loss="brier_multiclass")
+    desk.register("wide", reference)
+    desk.obey(Promote(model=MODEL, version=1))
+    watch = {"kind": "baseline", "tolerance": 0.1, "promise": "5% ever"}
+    with pytest.raises(PolicyError, match="has 1,001 numbers; at most 1,000 are possible"):
+        desk.policy(task="multiclass", loss="brier_multiclass", watches={"skill": watch})

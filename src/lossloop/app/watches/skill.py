@@ -16,6 +16,9 @@ from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import Version
 
+MOST_CLASSES = 1_000
+"""As of a prediction."""
+
 
 class BaselineKind:
     """The champion's loss less the baseline's, on the same rows: what hits both alike cancels."""
@@ -64,6 +67,12 @@ def baseline_of(lens: Lens, champion: Version) -> Floats:
             field="reference.baseline",
         )
     baseline = np.asarray(found, dtype=np.float64)
+    if baseline.size > MOST_CLASSES:  # it stands beside every row that is judged
+        raise InputError(
+            f"the baseline of {champion.name} has {baseline.size:,} numbers; at most "
+            f"{MOST_CLASSES:,} are possible",
+            field="reference.baseline",
+        )
     if np.isnan(lens.scores(np.zeros(1), baseline[None])).all():
         raise InputError(
             f"{lens.policy.loss} does not take the baseline {found} of {champion.name}",
