@@ -177,7 +177,7 @@ def test_a_count_that_is_not_the_number_of_rows_is_damage() -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": 6}, "kind 6, flags 0"),
+        ({"kind": 8}, "kind 8, flags 0"),
         ({"kind": 0}, "kind 0"),
         ({"flags": 1}, "flags 1"),
         ({"zero": 1}, "kind 5"),
@@ -210,5 +210,6 @@ def test_noise_is_never_a_frame(noise: bytes) -> None:
 
 def test_every_kind_of_fact_has_its_number_for_ever() -> None:
     assert {kind.name: int(kind) for kind in Kind} == {
-        "PREDICTION": 1, "OUTCOME": 2, "COMMAND": 3, "DECISION": 4, "TICK": 5
+        "PREDICTION": 1, "OUTCOME": 2, "COMMAND": 3, "DECISION": 4, "TICK": 5,
+        "EXPIRED_PREDICTION": 6, "EXPIRED_OUTCOME": 7,
     }  # fmt: skip

@@ -304,6 +304,6 @@ def test_a_log_in_use_is_verified_too(make: Callable[[bool], SegmentLog]) -> Non
 def test_a_newer_release_has_to_verify_its_own(make: Callable[[bool], SegmentLog]) -> None:
     log = make(True)
     path = sealed_file(log, "index/*.json")
-    path.write_text(path.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(NewerFormat, match="has format 2, this release reads up to 1"):
+    path.write_text(path.read_text().replace('"format": 1', '"format": 3'))
+    with pytest.raises(NewerFormat, match="has format 3, this release reads up to 2"):
         verify(log.directory)
