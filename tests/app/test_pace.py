@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.app.fold import LONGEST_REST, PACE, REST
+from lossloop.app.fold import PACE
 from lossloop.app.follower import PACE as FOLLOWING
-from lossloop.app.pace import Pace, rest
+from lossloop.app.pace import Pace
 from lossloop.app.worker import PACE as WORKING
 
 
@@ -48,9 +47,3 @@ def test_nobody_looks_more_often_after_a_longer_silence(
         pauses.append(pace.pause())
     assert pauses == sorted(pauses)
     assert 0.0 < pauses[-1] <= 0.1
-
-
-@given(st.floats(-1.0, 1e6))
-def test_a_long_fold_is_followed_by_a_short_rest(took: float) -> None:
-    """What came meanwhile waits no longer than it would for a small fold, and a backlog is worked off."""
-    assert rest(took, times=REST, most=LONGEST_REST) == pytest.approx(min(max(2 * took, 0.0), 0.02))

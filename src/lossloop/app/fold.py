@@ -14,7 +14,7 @@ import msgspec
 from lossloop.act.settings import Settings
 from lossloop.app.home import Home
 from lossloop.app.loop import Loop
-from lossloop.app.pace import Pace, rest
+from lossloop.app.pace import Pace
 from lossloop.core.clock import SECOND, Clock, SystemClock
 from lossloop.core.errors import StateError
 from lossloop.ledger.applier import Applier, ApplierLock
@@ -28,9 +28,6 @@ from lossloop.ledger.store import Store
 
 PACE = ((1.0, 0.0005), (10.0, 0.01), (60.0, 0.02), (float("inf"), 0.04))
 """Pauses between two looks at the log, by the seconds for which it has not grown."""
-REST, LONGEST_REST = 2.0, 0.02
-"""After a fold: so many times as long as it took, but no more seconds. What comes meanwhile is committed at
-once, which takes less than one after the other, and others have the core for so long."""
 TICK_EVERY = SECOND
 PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
@@ -156,10 +153,8 @@ def fold_until(folding: Steps, stop: Callable[[], bool]) -> None:
     """Fold until asked to stop."""
     pace = Pace(steps=PACE)
     while not stop():
-        started = time.monotonic()
         if folding.step():
             pace.news()
-            time.sleep(rest(time.monotonic() - started, times=REST, most=LONGEST_REST))
         else:
             time.sleep(pace.pause())
 

@@ -33,8 +33,3 @@ class Pace:
         """Seconds until it is looked again."""
         silence = self.now() - self._since
         return next((pause for until, pause in self.steps if silence < until), self.steps[-1][1])
-
-
-def rest(took: float, *, times: float, most: float) -> float:
-    """Seconds to rest after work that took some: so many times as long, within a bound."""
-    return min(times * max(took, 0.0), most)
