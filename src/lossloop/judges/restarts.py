@@ -13,17 +13,6 @@ from lossloop.judges.promise import Mode
 Array = npt.NDArray[np.float64]
 
 
-def log_restarts(mode: Mode, start: int, count: int) -> Array:
-    """`log pi_t` for t = start+1 .. start+count, shape (count,)."""
-    if mode is Mode.RATE:
-        return np.zeros(count)
-    if mode is Mode.ONCE:
-        restarts = np.full(count, -np.inf)
-        restarts[: 1 if start == 0 else 0] = 0.0
-        return restarts
-    return np.log(_gaps(np.arange(start + 1, start + count + 1, dtype=np.float64)))
-
-
 def log_restart_mass(mode: Mode, start: int, count: int) -> float:
     """The log of the restart mass that t = start+1 .. start+count have together."""
     if mode is Mode.RATE:
