@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy import stats
 
 from lossloop.core.profile import Profile
-from lossloop.judges import BlockDrift, Domain, Drift, parse, profile_of
+from lossloop.judges import Averages, BlockDrift, Domain, Drift, parse, profile_of
 from lossloop.judges.bins import Bins, bins_of, values_of
 
 Array = npt.NDArray[np.float64]
@@ -171,6 +171,7 @@ def _median(times: Sequence[float]) -> float | None:
 def by_block(replications: int, seed: int) -> dict[str, float]:
     """Days that share a shock: false alarms in 300 healthy days, and days to see the mean rise."""
     false, rowwise, waits, effects = [], [], [], []
+    few: dict[int, list[bool]] = {rows: [] for rows in (10, 1)}
     for replication in range(replications):
         rng = np.random.default_rng([seed, 2, replication])
 
@@ -180,21 +181,35 @@ def by_block(replications: int, seed: int) -> dict[str, float]:
 
         profile = profile_of(_named(days(60)), blocks=np.repeat(np.arange(60), 100), joint=False)
         effects.append(max(feature.design_effect for feature in profile.features))
-        judge = BlockDrift(features=profile.features, tolerance=TOLERANCE, promise=parse("1 per 3650 blocks"))
+        judge = BlockDrift(
+            features=profile.features, tolerance=TOLERANCE, promise=parse("1 per 3650 blocks"), usual=100
+        )
         healthy = days(300)
         means = _means(judge, profile, healthy)
-        _, verdict = judge.update(judge.start(), means)
+        _, verdict = judge.update(judge.start(), _averages(means, 100))
         false.append(verdict.crossed_at is not None)
+        for rows, found in few.items():
+            means_of_few = _means(judge, profile, days(300)[:, :rows])
+            _, verdict = judge.update(judge.start(), _averages(means_of_few, rows))
+            found.append(verdict.crossed_at is not None)
         changed = np.concatenate((means[:30], _means(judge, profile, days(300, 1.0))))
-        _, verdict = judge.update(judge.start(), changed)
+        _, verdict = judge.update(judge.start(), _averages(changed, 100))
         waits.append(np.inf if verdict.crossed_at is None else verdict.crossed_at - 29.0)
         rowwise.append(_alarms_by_row(profile, healthy))
     return {
         "design effect": float(np.mean(effects)),
         "false alarms in 300 days, by block": float(np.mean(false)),
+        **{
+            f"false alarms in 300 days of {rows} rows, by block": float(np.mean(found))
+            for rows, found in few.items()
+        },
         "false alarms in 300 days, by row": float(np.mean(rowwise)),
         "days to see +2 sigma of a day": float(np.median(waits)),
     }
+
+
+def _averages(means: Array, rows: int) -> Averages:
+    return Averages(mean=means, rows=np.full(len(means), float(rows)))
 
 
 def _named(days: Array) -> dict[str, Array]:

@@ -22,7 +22,7 @@ from lossloop.app.demo import train
 from lossloop.app.demo.flights import CALENDAR, FEATURES, WEATHER, between, load
 from lossloop.core.clock import DAY
 from lossloop.core.profile import FeatureProfile, Profile
-from lossloop.judges import BlockDrift, parse, profile_of
+from lossloop.judges import Averages, BlockDrift, parse, profile_of
 from lossloop.judges.bins import bins_of, values_of
 from lossloop.registry import FeatureKind
 
@@ -59,14 +59,17 @@ def predicted(winter: pa.Table, rest: pa.Table) -> tuple[Array, Array]:
     )
 
 
-def watch(features: tuple[FeatureProfile, ...], rows: Columns, days: npt.NDArray[np.int64]) -> str:
+def watch(
+    features: tuple[FeatureProfile, ...], usual: float, rows: Columns, days: npt.NDArray[np.int64]
+) -> str:
     """When a watch alarms, and why."""
-    judge = BlockDrift(features=features, tolerance=TOLERANCE, promise=parse(PROMISE))
+    judge = BlockDrift(features=features, tolerance=TOLERANCE, promise=parse(PROMISE), usual=usual)
     bins = [bins_of(feature, values_of(rows[feature.name], feature.name)) for feature in features]
     said = judge.statistics(np.column_stack(bins))
     names, block = np.unique(days, return_inverse=True)
     means = np.column_stack([np.bincount(block, weights=column) for column in said.T])
-    _, verdict = judge.update(judge.start(), means / np.bincount(block)[:, None])
+    rows_of = np.bincount(block).astype(np.float64)
+    _, verdict = judge.update(judge.start(), Averages(mean=means / rows_of[:, None], rows=rows_of))
     if verdict.crossed_at is None:
         return f"no alarm; {verdict.reason}"
     day = date(1970, 1, 1) + timedelta(days=int(names[verdict.crossed_at]))
@@ -81,14 +84,15 @@ def figures() -> dict[str, str]:
     before, after = predicted(winter, rest)
     labelled = winter.filter(winter["late"].is_valid())
     profile: Profile = profile_of(columns(winter), blocks=days_of(winter), joint=False)
+    usual = profile.rows / profile.blocks
     answers = profile_of({}, predictions=before, blocks=days_of(labelled)).predictions
     rows, days = columns(rest), days_of(rest)
     without = tuple(feature for feature in profile.features if feature.name not in WEATHER)
     worst = max(profile.features, key=lambda feature: feature.design_effect)
     return {
-        "all features": watch(profile.features, rows, days),
-        "features without weather": watch(without, rows, days),
-        "predictions": watch(answers, {"y_pred": after}, days),
+        "all features": watch(profile.features, usual, rows, days),
+        "features without weather": watch(without, usual, rows, days),
+        "predictions": watch(answers, len(before) / profile.blocks, {"y_pred": after}, days),
         "largest design effect": f"{worst.design_effect:.0f}, of {worst.name}",
         "design effect of predictions": f"{answers[0].design_effect:.0f}",
     }

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from lossloop.core.profile import Profile
 from lossloop.judges.bins import Bins, bins_of, values_of
+from lossloop.judges.drift import Averages
 from lossloop.judges.profile import profile_of
 from lossloop.judges.shifts import row_shifts
 
@@ -40,8 +41,13 @@ def binned(profile: Profile, found: Columns) -> Bins:
     )
 
 
-def block_means(profile: Profile, found: Columns, blocks: int) -> npt.NDArray[np.float64]:
-    """The means of the statistics in blocks of equal size, shape (blocks, statistics)."""
+def block_means(profile: Profile, found: Columns, blocks: int) -> Averages:
+    """The means of the statistics in blocks of equal size."""
     shifts = row_shifts(profile.features, 0.0)
     rows = shifts.statistics(binned(profile, found)).reshape(blocks, -1, int(shifts.starts[-1]))
-    return np.asarray(rows.mean(axis=1))
+    return averages(rows.mean(axis=1), rows.shape[1])
+
+
+def averages(means: npt.NDArray[np.float64], rows: float) -> Averages:
+    """Blocks of as many rows each."""
+    return Averages(mean=means, rows=np.full(len(means), float(rows)))

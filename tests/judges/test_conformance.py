@@ -14,6 +14,7 @@ from lossloop.judges import (
     Assigned,
     Audited,
     Audits,
+    Averages,
     BlockDrift,
     Canary,
     Certificate,
@@ -33,7 +34,7 @@ from lossloop.judges import (
     reference_of,
 )
 from lossloop.judges.checks import CHECKS, Example
-from tests.judges.references import binned, block_means, columns, reference
+from tests.judges.references import averages, binned, block_means, columns, reference
 
 Array = npt.NDArray[np.float64]
 
@@ -69,7 +70,7 @@ def _rows(shift: float) -> Callable[[np.random.Generator, int], npt.NDArray[np.u
     return lambda rng, rows: binned(PROFILE, columns(rng, rows, shift=shift))
 
 
-def _blocks(shift: float) -> Callable[[np.random.Generator, int], Array]:
+def _blocks(shift: float) -> Callable[[np.random.Generator, int], Averages]:
     return lambda rng, blocks: block_means(PROFILE, columns(rng, 20 * blocks, shift=shift), blocks)
 
 
@@ -251,10 +252,13 @@ EXAMPLES = {
         (np.array([[0, 0, 200]], np.uint8),),
     ),
     "drift of blocks": Example(
-        BlockDrift(features=PROFILE.features, tolerance=0.05, promise=parse("1 per 1000 blocks")),
+        BlockDrift(features=PROFILE.features, tolerance=0.05, promise=parse("1 per 1000 blocks"), usual=20),
         _blocks(0.0),
         _blocks(2.0),
-        (np.array([[0.5] * 16 + [np.nan]]), np.full((1, 17), -0.1), np.full((2, 17), np.inf)),
+        tuple(
+            averages(means, 20)
+            for means in (np.array([[0.5] * 16 + [np.nan]]), np.full((1, 17), -0.1), np.full((2, 17), np.inf))
+        ),
     ),
 }
 

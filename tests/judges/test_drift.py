@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 
 import msgspec
@@ -13,8 +14,8 @@ from hypothesis import strategies as st
 from lossloop.core.errors import InputError
 from lossloop.core.profile import Profile
 from lossloop.core.records import Verdict, VerdictKind
-from lossloop.judges import BlockDrift, Domain, Drift, DriftState, parse, profile_of
-from tests.judges.references import binned, block_means, columns, reference
+from lossloop.judges import Averages, BlockDrift, Domain, Drift, DriftState, parse, profile_of
+from tests.judges.references import averages, binned, block_means, columns, reference
 
 PROFILE = reference()
 PROMISE = parse("1 per 100,000 outcomes")
@@ -112,7 +113,7 @@ def test_blocks_are_judged_where_rows_share_a_day() -> None:
     profile = profile_of(days(60), blocks=np.repeat(np.arange(60), 100))
     with pytest.raises(InputError, match=r"design effect of 'x' .* per blocks"):
         Drift(features=profile.features, tolerance=0.02, promise=PROMISE)
-    judge = BlockDrift(features=profile.features, tolerance=0.02, promise=BLOCKS)
+    judge = BlockDrift(features=profile.features, tolerance=0.02, promise=BLOCKS, usual=100)
     state, verdict = judge.update(judge.start(), block_means(profile, days(200), 200))
     assert verdict.kind is VerdictKind.HEALTHY
     assert "approximately" in verdict.assumption
@@ -127,8 +128,38 @@ def test_blocks_that_move_within_the_tolerance_do_not_alarm() -> None:
     rng = np.random.default_rng(12)
     means = block_means(PROFILE, columns(rng, 30_000, shift=0.3), 300)
     for tolerance, kind in ((0.1, VerdictKind.HEALTHY), (0.02, VerdictKind.ALARM)):
-        judge = BlockDrift(features=PROFILE.features, tolerance=tolerance, promise=BLOCKS)
+        judge = BlockDrift(features=PROFILE.features, tolerance=tolerance, promise=BLOCKS, usual=100)
         assert judge.update(judge.start(), means)[1].kind is kind
+
+
+@pytest.mark.parametrize("rows", [1, 10, 500])
+def test_days_of_few_rows_vary_more_and_raise_no_alarm(rows: int) -> None:
+    """A tenth of the reference's rows a day had alarmed within months, though nothing had moved."""
+    judge = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS, usual=100)
+    rng = np.random.default_rng(13)
+    state, verdict = judge.update(judge.start(), block_means(PROFILE, columns(rng, 200 * rows), 200))
+    assert verdict.kind is VerdictKind.HEALTHY
+    _, verdict = judge.update(state, block_means(PROFILE, columns(rng, 150 * rows, shift=1.5), 150))
+    assert verdict.kind is (VerdictKind.ALARM if rows > 1 else VerdictKind.HEALTHY)
+
+
+@given(rows=st.integers(1, 300), fewer=st.integers(1, 300), seed=st.integers(0, 99))
+def test_the_same_means_of_fewer_rows_say_no_more(rows: int, fewer: int, seed: int) -> None:
+    judge = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS, usual=100)
+    means = block_means(PROFILE, columns(np.random.default_rng(seed), 200, shift=0.5), 20).mean
+    many, few = (
+        judge.update(judge.start(), averages(means, count))[0]
+        for count in (max(rows, fewer), min(rows, fewer))
+    )
+    assert (np.frombuffer(few.logs) <= np.frombuffer(many.logs) + 1e-9).all()
+
+
+@pytest.mark.parametrize("usual", [0.0, -1.0, math.nan, math.inf])
+def test_a_reference_block_has_rows(usual: float) -> None:
+    with pytest.raises(InputError, match="a block has some rows"):
+        BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS, usual=usual)
+    with pytest.raises(InputError, match="each block has its mean"):
+        Averages(mean=np.zeros((2, 17)), rows=np.ones(3))
 
 
 def test_under_a_promise_ever_the_features_are_named_by_e_bh() -> None:
@@ -143,14 +174,14 @@ def test_promises_and_settings_that_do_not_fit_are_refused() -> None:
     with pytest.raises(InputError, match="counts blocks"):
         Drift(features=features, tolerance=0.02, promise=BLOCKS)
     with pytest.raises(InputError, match="counts outcomes"):
-        BlockDrift(features=features, tolerance=0.02, promise=PROMISE)
+        BlockDrift(features=features, tolerance=0.02, promise=PROMISE, usual=100)
     with pytest.raises(InputError, match="one feature or more"):
         Drift(features=(), tolerance=0.02, promise=PROMISE)
     with pytest.raises(InputError, match="a share"):
         Drift(features=features, tolerance=float("nan"), promise=PROMISE)
     few = profile_of({"x": np.arange(30.0)}, blocks=np.arange(30) // 10)
     with pytest.raises(InputError, match="too few blocks"):
-        BlockDrift(features=few.features, tolerance=0.02, promise=BLOCKS)
+        BlockDrift(features=few.features, tolerance=0.02, promise=BLOCKS, usual=100)
     with pytest.raises(InputError, match="too small for the tolerance"):
         Drift(features=few.features[:1], tolerance=0.95, promise=PROMISE)
 
@@ -170,9 +201,9 @@ def test_evidence_of_another_shape_is_refused() -> None:
     judge = by_rows()
     with pytest.raises(InputError, match=r"shape \(n, 3\)"):
         judge.update(judge.start(), np.zeros((4, 2), np.uint8))
-    blocks = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS)
+    blocks = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS, usual=100)
     with pytest.raises(InputError, match="means of shape"):
-        blocks.update(blocks.start(), np.zeros((4, 2)))
+        blocks.update(blocks.start(), averages(np.zeros((4, 2)), 1))
 
 
 def test_rows_and_blocks_that_say_nothing_are_left_out() -> None:
@@ -186,8 +217,8 @@ def test_rows_and_blocks_that_say_nothing_are_left_out() -> None:
     assert again == state
     assert verdict.crossed_at is not None
     assert other.crossed_at == 2 * verdict.crossed_at
-    blocks = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS)
-    nothing, verdict = blocks.update(blocks.start(), np.full((2, 17), np.nan))
+    blocks = BlockDrift(features=PROFILE.features, tolerance=0.02, promise=BLOCKS, usual=100)
+    nothing, verdict = blocks.update(blocks.start(), averages(np.full((2, 17), np.nan), 0))
     assert nothing == blocks.start()
     assert verdict.kind is VerdictKind.NO_DATA
 

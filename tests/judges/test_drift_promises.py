@@ -9,8 +9,8 @@ import pytest
 from lossloop.core.errors import InputError
 from lossloop.core.profile import Profile
 from lossloop.core.records import VerdictKind
-from lossloop.judges import BlockDrift, Drift, parse, profile_of
-from tests.judges.references import binned
+from lossloop.judges import Averages, BlockDrift, Drift, parse, profile_of
+from tests.judges.references import averages, binned
 from tests.judges.test_shifts import known
 
 Array = npt.NDArray[np.float64]
@@ -34,9 +34,9 @@ def named(found: Array) -> dict[str, Array]:
     return {"one": flat[:, 0], "two": flat[:, 1], "three": flat[:, 2]}
 
 
-def means(judge: BlockDrift, known: Profile, found: Array) -> Array:
+def means(judge: BlockDrift, known: Profile, found: Array) -> Averages:
     said = judge.statistics(binned(known, named(found)))
-    return np.asarray(said.reshape(len(found), -1, said.shape[1]).mean(axis=1))
+    return averages(said.reshape(len(found), -1, said.shape[1]).mean(axis=1), found.shape[1])
 
 
 @pytest.mark.parametrize("reference_days", [12, 60])
@@ -46,7 +46,9 @@ def test_healthy_days_keep_the_promise(reference_days: int, shock: float) -> Non
     rng, alarms = np.random.default_rng(0), 0
     for _ in range(15):
         made = profile(days(rng, reference_days, shock=shock))
-        judge = BlockDrift(features=made.features, tolerance=0.001, promise=parse("1 per 1000 blocks"))
+        judge = BlockDrift(
+            features=made.features, tolerance=0.001, promise=parse("1 per 1000 blocks"), usual=50
+        )
         _, verdict = judge.update(judge.start(), means(judge, made, days(rng, 100, shock=shock)))
         alarms += verdict.kind is VerdictKind.ALARM
     assert alarms / 15 <= 0.2
@@ -56,14 +58,16 @@ def test_a_reference_of_very_few_days_is_refused() -> None:
     """Three days leave one in a half: nothing is known of how days vary."""
     made = profile(days(np.random.default_rng(1), 3))
     with pytest.raises(InputError, match="too few blocks to judge by block: make it of 4 blocks or more"):
-        BlockDrift(features=made.features, tolerance=0.02, promise=parse("1 per 1000 blocks"))
+        BlockDrift(features=made.features, tolerance=0.02, promise=parse("1 per 1000 blocks"), usual=50)
 
 
 def test_more_reference_days_see_a_change_sooner() -> None:
     rng, waits = np.random.default_rng(2), []
     for reference_days in (20, 120):
         made = profile(days(rng, reference_days))
-        judge = BlockDrift(features=made.features, tolerance=0.02, promise=parse("1 per 3650 blocks"))
+        judge = BlockDrift(
+            features=made.features, tolerance=0.02, promise=parse("1 per 3650 blocks"), usual=50
+        )
         _, verdict = judge.update(judge.start(), means(judge, made, days(rng, 200, shift=1.0)))
         waits.append(np.inf if verdict.crossed_at is None else verdict.crossed_at)
     assert waits[1] < waits[0]

@@ -145,8 +145,8 @@ def test_a_move_within_the_tolerance_never_adds(
 
 
 def test_blocks_give_as_much_as_their_means_lie_off() -> None:
-    means = block_means(PROFILE, columns(np.random.default_rng(2), 2000, shift=1.5), 20)
-    ratios = BLOCKS.block_ratios(means)
+    means = block_means(PROFILE, columns(np.random.default_rng(2), 2000, shift=1.5), 20).mean
+    ratios = BLOCKS.block_ratios(means, np.ones(len(means)))
     level = [place for place, side in enumerate(BLOCKS.sides) if (side.feature, side.statistic) == (0, 0)]
     up, down = (ratios[:, place] for place in level)
     assert up.min() > 2.0

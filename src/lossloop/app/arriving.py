@@ -6,6 +6,7 @@ Of an open block only sums are kept, so that it costs the same however many pred
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -41,6 +42,11 @@ class Sums(Record, frozen=True):
         if self.rows:
             totals, counts = totals + np.frombuffer(self.totals), counts + np.frombuffer(self.counts)
         return Sums(rows=self.rows + len(evidence), totals=totals.tobytes(), counts=counts.tobytes())
+
+    @property
+    def said(self) -> int:
+        """How many rows said something."""
+        return int(np.frombuffer(self.counts).max(initial=0.0))
 
     @property
     def means(self) -> Floats:
@@ -87,8 +93,7 @@ def judge_arrivals(acting: Acting, lens: Lens) -> None:
         acting.books.documents.put("gathered", f"{acting.model}/{name}", after)
         crowned = acting.books.crowned(acting.model)
         if crowned is not None and _is_of(gathered, crowned):
-            found = _found(lens, name, sums.means)
-            judge_found(acting, lens, name, found, rows=sums.rows, block=block)
+            judge_found(acting, lens, name, _of_block(lens, name, sums), rows=sums.rows, block=block)
 
 
 def closed(books: Books, model: str, lens: Lens, now: Micros) -> Iterator[tuple[str, Block]]:
@@ -135,6 +140,12 @@ def _found(lens: Lens, name: str, evidence: Floats) -> Found:
     kind = of_arrivals(lens.policy.watches[name])
     shows = kind is not None and kind.shows_mean
     return Found(evidence=evidence, mean=mean_of(evidence.ravel()) if shows else None)
+
+
+def _of_block(lens: Lens, name: str, sums: Sums) -> Found:
+    found, kind = _found(lens, name, sums.means), of_arrivals(lens.policy.watches[name])
+    said = found.evidence if kind is None else kind.of_block(sums.means, sums.said)
+    return replace(found, evidence=said)
 
 
 def _gather(books: Books, key: str, crowned: Crowned, evidence: Floats, blocks: Int64) -> None:

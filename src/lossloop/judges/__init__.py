@@ -7,7 +7,7 @@ from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
 from lossloop.judges.delay import Delays, Gap, Recommendation, gap, recommend
 from lossloop.judges.domain import Domain
-from lossloop.judges.drift import BlockDrift, Drift, DriftState
+from lossloop.judges.drift import Averages, BlockDrift, Drift, DriftState
 from lossloop.judges.ebh import e_bh
 from lossloop.judges.engine import Engine, Wealth
 from lossloop.judges.estimated import (
@@ -44,6 +44,7 @@ __all__ = [
     "AuditState",
     "Audited",
     "Audits",
+    "Averages",
     "BlockDrift",
     "BlockMeans",
     "Canary",

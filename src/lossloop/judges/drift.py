@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import msgspec
 import numpy as np
@@ -312,30 +313,60 @@ class Drift(_Tests):
         return max(moment.high - moment.mean, moment.mean - moment.low) + self.tolerance
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Averages:
+    """Blocks, oldest first: what their rows say on average."""
+
+    mean: Array
+    """Of each statistic, shape (blocks, statistics); NaN where no row said anything."""
+    rows: Array
+    """Over how many rows, shape (blocks,)."""
+
+    def __post_init__(self) -> None:
+        if self.rows.shape != self.mean.shape[:1]:
+            raise InputError("each block has its mean, and a number of rows", field="rows")
+
+    def __len__(self) -> int:
+        return len(self.mean)
+
+    def __getitem__(self, blocks: slice, /) -> Self:
+        return type(self)(mean=self.mean[blocks], rows=self.rows[blocks])
+
+
 @dataclass(frozen=True, kw_only=True)
 class BlockDrift(_Tests):
-    """Judge blocks: evidence is the mean of each statistic over a block's rows, shape (blocks, statistics).
+    """Judge blocks by the means of their rows' statistics.
 
-    A promise counts blocks, which must not depend on each other.
+    A promise counts blocks, which must not depend on each other. `usual` is how many rows a block of the
+    reference had, on average: the mean of fewer varies more, and must lie further off to say as much.
     """
+
+    usual: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not (math.isfinite(self.usual) and self.usual > 0.0):
+            raise InputError(f"a block has some rows, not {self.usual}", field="profile.rows")
 
     def statistics(self, rows: npt.NDArray[np.integer]) -> Array:
         """What rows say, from their bins, to be averaged over a block: (n, features) to (n, statistics)."""
         return self._shifts.statistics(rows)
 
-    def update(self, state: DriftState, evidence: Array, /) -> tuple[DriftState, Verdict]:
+    def update(self, state: DriftState, evidence: Averages, /) -> tuple[DriftState, Verdict]:
         """Judge blocks, oldest first; a block of NaN says nothing, and is left out."""
-        said = np.flatnonzero(~np.isnan(evidence).all(axis=-1))
-        if problem := self._problem(evidence, said):
+        means = evidence.mean
+        said = np.flatnonzero(~np.isnan(means).all(axis=-1))
+        if problem := self._problem(means, said):
             return state, self._nothing(
                 VerdictKind.ERROR, state, f"{problem}; nothing of this batch was judged"
             )
         if not len(said) and not state.count:
             return state, self._nothing(VerdictKind.NO_DATA, state, "no block was judged yet")
-        at, bets = None, log_bets(self._shifts.block_ratios(evidence[said]))
+        wider = np.sqrt(np.maximum(self.usual / np.maximum(evidence.rows[said], 1.0), 1.0))
+        at, bets = None, log_bets(self._shifts.block_ratios(means[said], wider))
         for place, row in enumerate(said):
             crossed = state.crossed
-            state = self._bet(state, evidence[row], bets[place])
+            state = self._bet(state, means[row], bets[place])
             at = int(row) if state.crossed != crossed else at
         moved = ""
         if state.crossed is None:

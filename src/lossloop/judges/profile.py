@@ -185,7 +185,7 @@ def _block_upper(values: Array, quantile: float) -> float:
     return max(bound, float(values.sum() + 1.0) / (len(values) + 1.0))
 
 
-def hinges(means: Array, centre: float, scale: float, tolerance: float = 0.0) -> tuple[Array, Array]:
+def hinges(means: Array, centre: float, scale: float | Array, tolerance: float = 0.0) -> tuple[Array, Array]:
     """How far block means lie beyond the tolerance above and below the centre, in units of the scale.
 
     Within [0, 1] by cutting off. Means that have moved by the tolerance give no more than they gave before.

@@ -4,7 +4,8 @@
 
 where g in [0, 1] is the statistic of a row. Of a block, it is how far its mean lies off, beyond the tolerance
 and up to four standard deviations, so that few blocks say much: `r = clip((mean - centre - tolerance) /
-scale, 0, 1) / up`. A side whose limit no mean can pass is not tested.
+scale, 0, 1) / up`. A block of fewer rows than the reference's varies more, and its scale is as much wider. A
+side whose limit no mean can pass is not tested.
 """
 
 from __future__ import annotations
@@ -113,13 +114,16 @@ class Shifts:
         """Which statistic each side tests."""
         return np.array([self.starts[side.feature] + side.statistic for side in self.sides])
 
-    def block_ratios(self, means: Array) -> Array:
-        """The ratio of each side: block means of shape (blocks, statistics) to (blocks, sides)."""
+    def block_ratios(self, means: Array, wider: Array) -> Array:
+        """The ratio of each side: block means of shape (blocks, statistics) to (blocks, sides).
+
+        `wider`, shape (blocks,), says how many times more than in the reference each block's means vary.
+        """
         found = np.empty((len(means), len(self.sides)))
         for place, (side, column) in enumerate(zip(self.sides, self._columns, strict=True)):
             block = self.features[side.feature].moments[side.statistic].block
             if block is not None:
-                up, down = hinges(means[:, column], block.centre, block.scale, self.tolerance)
+                up, down = hinges(means[:, column], block.centre, block.scale * wider, self.tolerance)
                 found[:, place] = (up if side.up else down) / side.limit
         return found
 

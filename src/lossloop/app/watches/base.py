@@ -78,7 +78,7 @@ class OfArrivals(Protocol):
     """What it is blind to, in words."""
 
     def judge(self, lens: Lens, watch: Any, champion: Version) -> Judge[Any, Any, Verdict]:
-        """The judge of a watch on a champion; it takes arrays of shape (n, m).
+        """The judge of a watch on a champion; by row it takes arrays of shape (n, m).
 
         Raises:
             InputError: It cannot judge this champion; says what is missing.
@@ -86,10 +86,13 @@ class OfArrivals(Protocol):
         ...
 
     def evidence(self, lens: Lens, watch: Any, champion: Version, arrived: Arrived) -> Floats:
-        """What each prediction says, shape (n, m); NaN where it says nothing.
+        """What each prediction says, shape (n, m); NaN where it says nothing."""
+        ...
 
-        Where blocks are judged, the judge gets the mean of each column over a block's rows, shape (1, m); a
-        mean of nothing is NaN.
+    def of_block(self, means: Floats, rows: int) -> Any:
+        """What the judge of blocks takes: of the mean of each column over a block, shape (1, m).
+
+        A mean of nothing is NaN. `rows` is how many predictions said something.
         """
         ...
 

@@ -22,7 +22,7 @@ from lossloop.app.watches.base import Arrived
 from lossloop.core.clock import format_duration, parse_duration
 from lossloop.core.errors import InputError, UnknownName
 from lossloop.core.profile import FeatureProfile, Profile
-from lossloop.judges import BlockDrift, Counts, Domain, Drift, parse
+from lossloop.judges import Averages, BlockDrift, Counts, Domain, Drift, parse
 from lossloop.judges.bins import Bins, Reader
 from lossloop.ledger.joined.columns import Floats
 from lossloop.registry import Version
@@ -32,10 +32,19 @@ Watched = DriftWatch | PredictionShiftWatch
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-class DriftKind:
-    """The features that a model is asked with."""
+class _Drifts:
+    """What both say to their judge."""
 
     shows_mean = False
+
+    def of_block(self, means: Floats, rows: int) -> Averages:
+        """See `OfArrivals`."""
+        return Averages(mean=means, rows=np.array([float(rows)]))
+
+
+class DriftKind(_Drifts):
+    """The features that a model is asked with."""
+
     cannot_see = (
         "whether the loss has changed: inputs may move and the model still be right, and what the same "
         "inputs mean may change while they stay; without joint: true also how features go together"
@@ -57,10 +66,9 @@ class DriftKind:
         return _said(asked.judge, np.column_stack(bins), there)
 
 
-class PredictionShiftKind:
+class PredictionShiftKind(_Drifts):
     """The answers that a model gives."""
 
-    shows_mean = False
     cannot_see = (
         "whether the answers are right: they move with the inputs, as they should, and stay where they are "
         "while the truth moves away"
@@ -136,7 +144,8 @@ def _judge(watch: Watched, of: _Of) -> DriftJudge:
                 "'1 per 1,000,000 outcomes'",
                 field="promise",
             )
-        return BlockDrift(features=features, tolerance=watch.tolerance, promise=promise)
+        usual = of.profile.rows / max(of.profile.blocks, 1)
+        return BlockDrift(features=features, tolerance=watch.tolerance, promise=promise, usual=usual)
     domain = Domain.of(of.profile, features) if joint else None
     return Drift(features=features, tolerance=watch.tolerance, promise=promise, joint=domain)
 

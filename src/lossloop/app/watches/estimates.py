@@ -44,6 +44,10 @@ class EstimateKind:
         """See `OfArrivals`; the loss to expect of each prediction, shape (n, 1)."""
         return estimated(lens, estimate_of(lens, champion), arrived.y_pred)[:, None]
 
+    def of_block(self, means: Floats, rows: int) -> Floats:
+        """See `OfArrivals`."""
+        return means
+
 
 class AuditedKind:
     """Judged at the judging age, with the labels of those that were drawn for an audit."""
