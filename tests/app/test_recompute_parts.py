@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop import losses
-from lossloop.app.recompute import Question, features, recompute
+from lossloop.app.recompute import Question, features, gathered, recompute
 from lossloop.app.recompute.figures import Telling
 from lossloop.app.recompute.history import Slab, Span, read_history
 from lossloop.app.recompute.scoring import BATCH_ROWS, Scoring, score
@@ -311,7 +311,7 @@ def test_features_of_several_kinds_are_read_as_text(desk: Desk) -> None:
 def test_of_features_in_json_only_the_commonest_names_are_read(
     monkeypatch: pytest.MonkeyPatch, desk: Desk
 ) -> None:
-    monkeypatch.setattr(features, "MOST_NAMES", 2)
+    monkeypatch.setattr(gathered, "MOST_NAMES", 2)
     rows = [json.dumps({"carrier": "UA", "distance": 1, f"noise{place}": place}) for place in range(50)]
     desk.send(asked(4, [f"n{place}" for place in range(50)], [0.0] * 50, pa.array(rows)))
     assert sum(each.rows for each in ask(desk, by=("carrier", "distance")).figures) == 54

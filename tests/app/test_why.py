@@ -13,7 +13,7 @@ import pytest
 
 from lossloop.app.books import Point
 from lossloop.app.cli import main
-from lossloop.app.why import Question, why
+from lossloop.app.why import Question, asking, why
 from lossloop.app.why.bins import by_block, cut
 from lossloop.app.why.periods import rise
 from lossloop.app.why.weights import ratios
@@ -96,6 +96,24 @@ def test_more_rows_of_a_hard_place_are_inputs_and_not_answers(inputs_changed: De
     assert found.split.inputs.estimate == pytest.approx(0.157, abs=0.03)
     assert [move.feature for move in found.features if move.moved] == ["place"]
     assert "What moved most among the inputs: place." in found.sentence
+
+
+def test_of_many_rows_some_are_drawn_which_is_said(
+    answers_changed: Desk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "MOST_READ", 200)
+    monkeypatch.setattr("sys.argv", ["lossloop", "why", MODEL, "--state", str(answers_changed.home.path)])
+    with contextlib.suppress(SystemExit):
+        main()
+    said = " ".join(capsys.readouterr().out.split())
+    assert "480 outcomes in 8 blocks, of which 200 were drawn at random and looked at" in said
+    assert "place=b, which is" in said
+    found = why(answers_changed.home, Question(model=MODEL, watch="worse"))
+    assert found.rows[0] == 200 < found.there[0] == 8 * ROWS
+    assert found.slices[0].slice == "place=b"
+    assert sum(part.found.total.estimate for part in found.slices if part.feature == "place") == (
+        pytest.approx(found.change.difference.estimate)
+    )
 
 
 def test_a_time_may_be_named_instead_of_an_alarm(answers_changed: Desk) -> None:

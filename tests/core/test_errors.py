@@ -69,6 +69,8 @@ def test_an_unknown_name_says_what_there_is_and_where_it_stood() -> None:
     assert str(error) == "unknown model 'flight'; did you mean 'flight-delay'?"
     assert (error.name, error.field, error.row) == ("flight", "model", 2)
     assert isinstance(error, InputError)
+    told = UnknownName("model", "churn", [], fix="a policy makes a model: lossloop policy FILE")
+    assert str(told).endswith("there are none yet; a policy makes a model: lossloop policy FILE")
 
 
 def test_an_input_error_concerns_the_whole_unless_it_says_otherwise() -> None:

@@ -129,7 +129,8 @@ class Books:
         """The policy in force, as it was written; raise UnknownName where there is no such model."""
         found = self.documents.get("policy", model, PolicyText)
         if found is None:
-            raise UnknownName("model", model, self.models(), field="model")
+            made = "a policy makes a model: lossloop policy FILE"
+            raise UnknownName("model", model, self.models(), field="model", fix=made)
         return found.text
 
     def lens(self, model: str) -> Lens:

@@ -52,8 +52,10 @@ class UnknownName(InputError):
         *,
         field: str | None = None,
         row: int | None = None,
+        fix: str = "",
     ) -> None:
-        super().__init__(f"unknown {kind} {name!r}; {alternatives(name, known)}", field=field, row=row)
+        words = f"unknown {kind} {name!r}; {alternatives(name, known)}"
+        super().__init__(f"{words}; {fix}" if fix else words, field=field, row=row)
         self.name = name
 
 

@@ -40,6 +40,18 @@ USUAL_SHARE = 0.99
 _STORED = np.dtype("<i8")
 _EMPTY = bytes(BINS * _STORED.itemsize)
 _UNITS = (DAY, HOUR, MINUTE, SECOND, SECOND // 1_000)
+_PLAIN: tuple[Micros, ...] = tuple(
+    number * unit
+    for unit, numbers in (
+        (SECOND // 1_000, (1, 2, 3, 5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750)),
+        (SECOND, (*range(1, 11), 15, 20, 30, 45)),
+        (MINUTE, (*range(1, 11), 12, 15, 20, 25, 30, 40, 45, 50, 60, 75, 90)),
+        (HOUR, (*range(2, 11), 12, 15, 18, 24, 30, 36, 48, 60)),
+        (DAY, (*range(3, 11), 12, 14, 18, 21, 25, 30, 35, 40, 45, 60, 75, 90, 120, 150, 180, 240, 300, 365)),
+    )
+    for number in numbers
+)
+"""Ages that a person would write into a policy."""
 
 
 class Delays(Record, frozen=True):
@@ -208,15 +220,16 @@ def gap(missing: int, of: int, *, floor: float, bound: float) -> Gap:
 
 
 def plain_duration(age: float, *, up: bool = True) -> Micros:
-    """An age as whole days, hours, minutes, seconds or milliseconds: the largest that is within 10% of it.
+    """An age as people would write one, such as 45m, 9h or 14d.
 
-    Rounded up, or down; at least a millisecond.
+    Rounded up to the next of these, so never below the age; or down to whole units, within 10% of it. At
+    least a millisecond.
     """
-    whole = math.ceil if up else math.floor
-    sizes = (max(1, whole(age / unit)) * unit for unit in _UNITS)
-    return next(
-        (size for size in sizes if 0.9 * age <= size <= 1.1 * age), max(1, round(age / 1_000)) * 1_000
-    )
+    if up:
+        months = 30 * DAY
+        return next((plain for plain in _PLAIN if plain >= age), math.ceil(age / months) * months)
+    sizes = (max(1, math.floor(age / unit)) * unit for unit in _UNITS)
+    return next((size for size in sizes if 0.9 * age <= size <= age), max(1, int(age) // 1_000) * 1_000)
 
 
 def _counts(ages: Int64) -> bytes:

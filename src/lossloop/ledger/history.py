@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -9,7 +11,7 @@ import pyarrow.compute as pc
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
-from lossloop.ledger.base import LogReader, Offsets
+from lossloop.ledger.base import LogReader, entries_of
 from lossloop.ledger.facts import TIME, model_of
 from lossloop.ledger.frames import Damage, Kind
 from lossloop.ledger.joined.columns import Floats
@@ -66,20 +68,35 @@ def predicted(reader: LogReader, model: str) -> pa.Table:
     return _first_of_each(asked)
 
 
-def _predictions(reader: LogReader, model: str) -> pa.Table | None:
+def in_parts(reader: LogReader, model: str, rows: int) -> Iterator[pa.Table]:
+    """The same, some `rows` at a time, so that they need not lie in memory together.
+
+    What was sent twice stands twice, and a feature may be of another type in each part.
+    """
     tables: list[pa.Table] = []
-    after: Offsets = {}
-    while entries := list(reader.read(after)):
-        after = {**after, **{entry.position.segment: entry.position.offset for entry in entries}}
-        for entry in entries:
-            frame = entry.frame
-            if (
-                not isinstance(frame, Damage)
-                and frame.kind is Kind.PREDICTION
-                and model_of(frame.batch) == model
-            ):
-                tables.append(_flat(frame.batch))
-    return pa.concat_tables(_alike(tables), promote_options="default") if tables else None
+    for table in _tables(reader, model):
+        tables.append(table)
+        if sum(map(len, tables)) >= rows:
+            yield _together(tables)
+            tables = []
+    if tables:
+        yield _together(tables)
+
+
+def _predictions(reader: LogReader, model: str) -> pa.Table | None:
+    tables = list(_tables(reader, model))
+    return _together(tables) if tables else None
+
+
+def _tables(reader: LogReader, model: str) -> Iterator[pa.Table]:
+    for entry in entries_of(reader):
+        frame = entry.frame
+        if not isinstance(frame, Damage) and frame.kind is Kind.PREDICTION and model_of(frame.batch) == model:
+            yield _flat(frame.batch)
+
+
+def _together(tables: list[pa.Table]) -> pa.Table:
+    return pa.concat_tables(_alike(tables), promote_options="default")
 
 
 def _alike(tables: list[pa.Table]) -> list[pa.Table]:

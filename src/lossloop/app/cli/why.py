@@ -64,12 +64,15 @@ def _show(answer: Why) -> None:
     screen = console()
     screen.print(answer.sentence, soft_wrap=True, highlight=False, markup=False)
     screen.print()
-    for name, times, rows, blocks in zip(
-        ("before", "after"), (answer.before, answer.after), answer.rows, answer.blocks, strict=True
-    ):
+    for name, times, rows, there, blocks in zip(
+        ("before", "after"), (answer.before, answer.after), answer.rows, answer.there, answer.blocks,
+        strict=True,
+    ):  # fmt: skip
+        drawn = f", of which {rows:,} were drawn at random and looked at" if rows < there else ""
         screen.print(
-            f"{name}: {times[0]} until {times[1]}, {rows:,} outcomes in {blocks:,} blocks", highlight=False
-        )
+            f"{name}: {times[0]} until {times[1]}, {there:,} outcomes in {blocks:,} blocks{drawn}",
+            highlight=False, soft_wrap=True,
+        )  # fmt: skip
     split = answer.split
     if split.inputs is not None and split.answers is not None:
         screen.print(

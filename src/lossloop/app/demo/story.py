@@ -6,7 +6,7 @@ It runs as a process of its own, so that the memory which training took is given
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from lossloop.app.demo import flights
 from lossloop.app.demo.replay import FLIGHTS, MODEL
 from lossloop.app.demo.run import moments
 from lossloop.app.demo.target import FIRST, LAST, make
+from lossloop.app.demo.train import artifact
 from lossloop.app.fold import Folding
 from lossloop.app.home import Home, init
 from lossloop.app.operate import obey, register, set_policy
@@ -41,8 +42,9 @@ class Cast:
 
 def train_cast(table: pa.Table) -> Cast:
     """Train version 1 on January and February; version 2 is the same without the cut of the hour."""
-    winter, loss = flights.between(table, FIRST, LAST), "log_loss(cap=5)"
-    return Cast(first=make(winter, loss=loss), second=make(winter, loss=loss, cut_hour=False))
+    winter = flights.between(table, FIRST, LAST)
+    first = make(winter, loss="log_loss(cap=5)")
+    return Cast(first=first, second=replace(first, artifact=artifact(winter, cut_hour=False)))
 
 
 def set_stage(path: Path, cast: Cast, *, salt: str) -> Home:
@@ -55,6 +57,7 @@ def set_stage(path: Path, cast: Cast, *, salt: str) -> Home:
             runtime=trained.runtime,
             features=trained.features,
             reference=trained.reference,
+            profile=trained.profile,
             lineage=trained.lineage,
         )
         register(home, MODEL, manifest, trained.artifact)

@@ -24,14 +24,14 @@ def train(data: TrainingData) -> Trained:
     return make(pa.concat_tables([winter, _columns(_from_ledger(data.rows))]), loss=data.loss)
 
 
-def make(table: pa.Table, *, loss: str, cut_hour: bool = True) -> Trained:
+def make(table: pa.Table, *, loss: str) -> Trained:
     """Train a version on flights with the columns `time`, `late` and the features."""
     scored = losses.parse(loss)
-    made = train_version(table, loss=scored, loss_name=loss, cut_hour=cut_hour)
+    made = train_version(table, loss=scored, loss_name=loss, most=scored.bounds[1])
     span = {"trained_from": format_time(made.first), "trained_to": format_time(made.last)}
     return Trained(
         artifact=made.artifact, runtime="onnx", features=made.features, reference=made.reference,
-        lineage={"trained_rows": made.rows, **span},
+        profile=made.profile, lineage={"trained_rows": made.rows, **span},
     )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -23,14 +24,19 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from lossloop.app.demo.flights import CALENDAR, FEATURES
 from lossloop.core.clock import DAY, Micros
+from lossloop.core.cuts import SliceReference
 from lossloop.core.errors import InputError
-from lossloop.judges import block_means, design_effect
+from lossloop.core.profile import Profile
+from lossloop.core.seasons import Season
+from lossloop.judges import block_means, calibration, design_effect, profile_of, slice_references
 from lossloop.registry import Feature, FeatureKind, Reference
 
 Floats = npt.NDArray[np.float64]
 Loss = Callable[[Floats, Floats], Any]
 """(y_true, y_pred) of shape (n,) to losses of shape (n,), such as a loss of `lossloop.losses`."""
 
+SLICES = ("carrier", "origin")
+"""Each of their values has a reference of its own."""
 FOLDS, FOLD_DAYS = 5, 4
 """Cross-validation leaves out every fifth run of four days: days share their weather, so rows will not do."""
 
@@ -42,12 +48,13 @@ _TYPES = {FeatureKind.NUMBER: onnx.TensorProto.FLOAT, FeatureKind.CATEGORY: onnx
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What a version is registered with."""
+    """What a version is registered with: reference and profile have what every kind of watch asks for."""
 
     artifact: bytes
     """An ONNX model; the same rows give the same bytes. Each feature is an input of shape (n, 1), float32
     with NaN for null, or text; `y_pred`, shape (n,), is the chance of being late."""
     reference: Reference
+    profile: Profile
     features: tuple[Feature, ...]
     rows: int
     """How many rows with a label it was trained on."""
@@ -73,7 +80,7 @@ class Model:
 
 
 def train_version(
-    table: pa.Table, *, loss: Loss, loss_name: str, label: str = "late", cut_hour: bool = True
+    table: pa.Table, *, loss: Loss, loss_name: str, most: float = 5.0, label: str = "late"
 ) -> Trained:
     """Train on the rows that have a label, and measure the reference by cross-validation on the same rows.
 
@@ -81,8 +88,8 @@ def train_version(
         table: Rows with FEATURES, `time` (microseconds since 1970 UTC) and the label, in any order.
         loss: What the reference measures.
         loss_name: The loss's name in the reference.
+        most: The largest loss.
         label: The column of labels: 1 or 0, null where the outcome never came.
-        cut_hour: Whether the artifact cuts the hour out of `sched_dep_time`, as training does.
 
     Raises:
         InputError: Too few days, or only one of the two labels.
@@ -93,14 +100,29 @@ def train_version(
     _check(late, days)
     numbers, categories = inputs(rows)
     held_out = cross_validate(numbers, categories, late, days)
+    lost = np.asarray(loss(late, held_out))
+    measured = reference(lost, days, loss_name=loss_name)
     return Trained(
-        artifact=to_onnx(fit(numbers, categories, late), cut_hour=cut_hour),
-        reference=reference(np.asarray(loss(late, held_out)), days, loss_name=loss_name),
+        artifact=to_onnx(fit(numbers, categories, late)),
+        reference=msgspec.structs.replace(
+            measured,
+            estimate=calibration(late, held_out, most=most),
+            baseline=float(late.mean()),
+            seasons={Season.WEEKDAY: by_weekday(lost, days)},
+            slices=by_slice(lost, rows, days),
+        ),
+        profile=profile_of(columns(rows), predictions=held_out, blocks=days, joint=False),
         features=FEATURES,
         rows=len(late),
         first=int(time.min()),
         last=int(time.max()),
     )
+
+
+def artifact(table: pa.Table, *, label: str = "late", cut_hour: bool = True) -> bytes:
+    """The artifact that `train_version` makes of these rows; without the cut, of version 2."""
+    rows = table.filter(table[label].is_valid())
+    return to_onnx(fit(*inputs(rows), _floats(rows, label)), cut_hour=cut_hour)
 
 
 def inputs(table: pa.Table) -> tuple[Floats, npt.NDArray[np.object_]]:
@@ -145,6 +167,30 @@ def reference(losses: Floats, days: npt.NDArray[np.int64], *, loss_name: str) ->
         rows=len(losses),
         design_effect=design_effect(losses, days),
     )
+
+
+def by_weekday(losses: Floats, days: npt.NDArray[np.int64]) -> tuple[float, ...]:
+    """The mean loss of each weekday, Monday first; both of shape (n,)."""
+    weekday = (days + 3) % 7  # 1 January 1970 was a Thursday
+    return tuple((np.bincount(weekday, losses, 7) / np.bincount(weekday, minlength=7)).tolist())
+
+
+def by_slice(losses: Floats, table: pa.Table, days: npt.NDArray[np.int64]) -> dict[str, SliceReference]:
+    """The reference of each carrier and of each origin that has enough days, by the slice's name."""
+    found: dict[str, SliceReference] = {}
+    for name in SLICES:
+        found |= slice_references(losses, [f"{name}={value}" for value in table[name].to_pylist()], days)
+    return found
+
+
+def columns(table: pa.Table) -> dict[str, npt.NDArray[Any]]:
+    """The features as they are sent: numbers, NaN where there is none, or text."""
+    return {
+        feature.name: _floats(table, feature.name)
+        if feature.kind is FeatureKind.NUMBER
+        else np.array(table[feature.name].to_pylist(), dtype=object)
+        for feature in FEATURES
+    }
 
 
 def to_onnx(model: Model, *, cut_hour: bool = True) -> bytes:

@@ -38,6 +38,8 @@ from lossloop.ledger.joined.columns import Array
 
 _LONGER = 8
 """How many times as long as the time that is asked about the time before it is, at most."""
+MOST_READ = 100_000
+"""Rows of each period whose features are looked at: blocks differ by more than rows that were not drawn."""
 MOST_COMPARED = 40_000
 """Rows of each period by which inputs are told from answers, drawn at random: more add time, not clarity."""
 _FINER = 10
@@ -77,6 +79,8 @@ class Why(Record, frozen=True):
     """From and until when."""
     after: tuple[str, str]
     rows: tuple[int, int]
+    there: tuple[int, int]
+    """How many had a loss; more than `rows`, where those were drawn at random."""
     blocks: tuple[int, int]
     unlabelled: int
     """How many more predictions in both had no loss, mostly for want of an outcome."""
@@ -101,22 +105,20 @@ def why(home: Home, question: Question, *, seed: int = 0) -> Why:
     Raises:
         UnknownName: There is no such model.
         InputError: No watch has alarmed and no time is given; or a period has no outcome.
-        TooLarge: The model has more predictions than features are read for.
     """
     state = home.state()
     try:
         books = Books(state)
         lens = books.lens(question.model)
-        before, after = _spans(books, question)
-        seen = read_rows(home, state, lens, Span(since=before.since, until=after.until))
+        spans = _spans(books, question)
+        old, new = read_rows(home, state, lens, spans, most=MOST_READ, seed=seed)
     finally:
         state.close()
-    return answer(lens, seen, (before, after), seed=seed)
+    return answer(lens, old, new, spans, seed=seed)
 
 
-def answer(lens: Lens, seen: Seen, spans: tuple[Span, Span], *, seed: int = 0) -> Why:
+def answer(lens: Lens, old: Seen, new: Seen, spans: tuple[Span, Span], *, seed: int = 0) -> Why:
     """The answer for two periods of rows. Pure but for the classifier, which is seeded."""
-    old, new = (seen.within(span) for span in spans)
     for rows, span in ((old, spans[0]), (new, spans[1])):
         if not len(rows):
             raise InputError(f"no prediction {_said(span)} has a loss; name another time with --since",
@@ -130,7 +132,8 @@ def answer(lens: Lens, seen: Seen, spans: tuple[Span, Span], *, seed: int = 0) -
         model=lens.policy.model, loss=lens.loss.version, unit=lens.loss.unit, before=_times(spans[0], old),
         after=_times(spans[1], new), rows=(len(old), len(new)),
         blocks=(len(np.unique(old.block)), len(np.unique(new.block))),
-        unlabelled=seen.unlabelled, change=change, slices=tuple(slices),
+        there=(old.there, new.there), unlabelled=old.unlabelled + new.unlabelled,
+        change=change, slices=tuple(slices),
         features=tuple(features), split=split, told_apart=told_apart,
         sentence=sentence(lens.policy.model, change, slices, features, split),
     )  # fmt: skip

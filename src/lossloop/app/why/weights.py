@@ -61,29 +61,35 @@ def ratios(before: dict[str, Array], after: dict[str, Array], blocks: tuple[Int6
 
 
 def _chances(columns: Floats, is_new: Floats, folds: Int64, categories: list[bool]) -> Floats:
+    classifier, one_core = _learning()
     chance = np.empty(len(is_new))
     for fold in np.unique(folds).tolist():
         asked = folds == fold
         taught = ~asked
         if len(np.unique(is_new[taught])) < 2:  # too few blocks to leave one out
             taught = np.ones(len(is_new), dtype=bool)
-        model = _classifier(categories).fit(columns[taught], is_new[taught])
-        chance[asked] = model.predict_proba(columns[asked])[:, 1]
+        with one_core(
+            limits=1
+        ):  # on a busy machine its threads wait for each other, which takes most of the time
+            model = classifier(
+                max_iter=60, max_leaf_nodes=15, min_samples_leaf=40, l2_regularization=1.0,
+                early_stopping=False, categorical_features=categories, random_state=0,
+            ).fit(columns[taught], is_new[taught])  # fmt: skip
+            chance[asked] = model.predict_proba(columns[asked])[:, 1]
     return np.clip(chance, _CLIP, 1.0 - _CLIP)
 
 
-def _classifier(categories: list[bool]) -> Any:
+def _learning() -> tuple[Any, Any]:
+    """scikit-learn's classifier, and what keeps it on one core."""
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
     except ImportError:
         raise InputError(
             "to tell changed inputs from changed answers a classifier is needed; "
             "pip install 'lossloop[sklearn]'"
         ) from None
-    return HistGradientBoostingClassifier(
-        max_iter=60, max_leaf_nodes=15, min_samples_leaf=40, l2_regularization=1.0, early_stopping=False,
-        categorical_features=categories, random_state=0,
-    )  # fmt: skip
+    return HistGradientBoostingClassifier, threadpool_limits
 
 
 def _encoded(before: dict[str, Array], after: dict[str, Array]) -> tuple[Floats, list[bool]]:
