@@ -7,6 +7,7 @@ its block, so that a day which is remembered does not pass for a day that is ali
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -83,13 +84,14 @@ def _learning() -> tuple[Any, Any]:
     """scikit-learn's classifier, and what keeps it on one core."""
     try:
         from sklearn.ensemble import HistGradientBoostingClassifier
-        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threads = import_module("threadpoolctl")  # scikit-learn needs and brings it
     except ImportError:
         raise InputError(
             "to tell changed inputs from changed answers a classifier is needed; "
             "pip install 'lossloop[sklearn]'"
         ) from None
-    return HistGradientBoostingClassifier, threadpool_limits
+    return HistGradientBoostingClassifier, threads.threadpool_limits
 
 
 def _encoded(before: dict[str, Array], after: dict[str, Array]) -> tuple[Floats, list[bool]]:
