@@ -5,13 +5,16 @@ VENV ?= .venv
 DEMO ?=
 # `make torture TORTURE="--rounds 20 --postgres"` passes options on.
 TORTURE ?=
-# How many processes share the tests; with 0 there is one, which shows more.
-WORKERS ?= 2
+# How many processes share the tests; with 0 there is one, which shows more. Three keep two cores busy: many
+# tests wait for a disk, or for a process that they started.
+WORKERS ?= 3
 # Which PyTorch `make test-torch` brings.
 TORCH ?= torch==2.13.0
 BENCH ?= import_time
 BIN := $(VENV)/bin
 export VENV
+# The tests start Python some hundred times: without what is compiled once, every start takes twice as long.
+unexport PYTHONDONTWRITEBYTECODE
 # MkDocs Material advertises its successor at every build.
 export NO_MKDOCS_2_WARNING := 1
 
@@ -30,7 +33,7 @@ setup: python  ## Install everything that tests, docs and benches need
 	@$(PYTHON) scripts/setup.py dev
 
 test: check  ## Install, check and test everything
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup  ## Format, lint, types, the house, the docs and the locks, without running tests
 	$(BIN)/ruff format --check --quiet .

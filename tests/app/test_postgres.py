@@ -133,6 +133,7 @@ def test_an_applier_that_dies_is_replaced_and_nothing_is_counted_twice(
     settled(senders[0], predictions + 80, outcomes + 80)
 
 
+@pytest.mark.slow
 def test_a_database_that_is_killed_comes_back_with_all_that_was_acknowledged(
     senders: list[Sender], database: postgres.Server
 ) -> None:

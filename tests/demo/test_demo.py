@@ -72,6 +72,7 @@ def played(stage: Path) -> tuple[Path, Screen, Told]:
     return path, screen, play(path, screen, salt="demo", resume=True, until=UNTIL)
 
 
+@pytest.mark.slow
 def test_the_bad_release_is_rolled_back_by_itself(played: tuple[Path, Screen, Told]) -> None:
     decisions = played[2].decisions
     assert [(each["action"], each["version"], each["status"], each["by"]) for each in decisions] == [
@@ -143,6 +144,7 @@ def test_the_comparison_counts_every_flight_that_arrived(played: tuple[Path, Scr
     assert march["with the loop"].mean_loss == pytest.approx(march["version 1 for ever"].mean_loss, abs=0.01)
 
 
+@pytest.mark.slow
 @on_linux
 def test_cut_off_by_kill_9_and_resumed_it_decides_the_same(
     stage: Path, played: tuple[Path, Screen, Told]

@@ -40,6 +40,7 @@ def test_every_method_of_the_client_is_on_the_page_as_it_is() -> None:
         assert plain == f"({shown[name]})"
 
 
+@pytest.mark.slow
 def test_the_code_on_the_page_runs(reader: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
     reader.follow(ROOT / "tests" / "docs" / "churn.md")
     monkeypatch.chdir(reader.place)

@@ -142,6 +142,7 @@ def test_no_effect_without_its_cause(tmp_path: Path) -> None:
             assert verify(copy.directory).sound
 
 
+@pytest.mark.slow
 def test_a_directory_copied_while_in_use_is_right_or_an_error(tmp_path: Path) -> None:
     """Without an export: what was there as the copying began is there, or the copying says what went."""
     log = SegmentLog(tmp_path / "log", roll_at=5_000)

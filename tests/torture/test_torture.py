@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.app.processes import on_linux
 from tests.torture.rounds import Story, torture
 
@@ -24,11 +26,13 @@ def tortured(path: Path, *, rounds: int, on_database: bool = False) -> Story:
     return story
 
 
+@pytest.mark.slow
 @on_linux
 def test_whoever_is_killed_nothing_is_lost_or_counted_twice(tmp_path: Path) -> None:
     tortured(tmp_path, rounds=6)
 
 
+@pytest.mark.slow
 @on_linux
 def test_two_machines_and_their_database_are_killed_and_nothing_is_lost_or_counted_twice(
     tmp_path: Path,

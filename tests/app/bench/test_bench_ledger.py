@@ -71,6 +71,7 @@ def found(told: dict[str, Any], id: str) -> dict[str, Any]:
     return next(each for each in told["figures"] if each["id"] == id)
 
 
+@pytest.mark.slow
 def test_it_ends_well_and_leaves_nothing(everything: Said) -> None:
     assert (everything.code, everything.left) == (0, []), everything.err + everything.out
 
