@@ -18,6 +18,7 @@ from lossloop.judges.holding import (
     PIECE,
     Holding,
     grown,
+    grown_once,
     log_mean,
     piece_length,
     settled,
@@ -101,10 +102,9 @@ def test_one_by_one_is_all_at_once(mode: Mode, stream: Array, place: int) -> Non
     whole = grown(start(mode), stream, restarts, KAPPAS, mode)
     held = start(mode)
     for row in range(min(cut, len(whole.gains))):
-        found = grown(held, stream[row : row + 1], restarts[row:], KAPPAS, mode)
-        assert found.gains[0].tobytes() == whole.gains[row].tobytes()
-        assert found.shares[0].tobytes() == np.ascontiguousarray(whole.shares[row]).tobytes()
-        held = Holding(held.logs, found.gains[0], found.shares[0])
+        held = grown_once(held, float(stream[row]), float(restarts[row]), KAPPAS, mode)
+        assert held.gains.tobytes() == whole.gains[row].tobytes()
+        assert held.shares.tobytes() == np.ascontiguousarray(whole.shares[row]).tobytes()
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -125,9 +125,22 @@ def test_a_ratio_beyond_all_counts_as_the_most() -> None:
         grown(start(Mode.RATE), np.array([ratio]), restarts, KAPPAS, Mode.RATE)
         for ratio in (MOST_RATIO, 1e300)
     )
-    assert one.gains.tobytes() == other.gains.tobytes()
+    alone = grown_once(start(Mode.RATE), 1e300, 1.0, KAPPAS, Mode.RATE)
+    assert one.gains.tobytes() == other.gains.tobytes() == alone.gains.tobytes()
     assert one.over
     assert other.over
+
+
+@given(mode=modes, stream=ratios, place=st.integers(0, 49))
+def test_overflow_behind_a_gain_to_be_settled_is_cut_off(mode: Mode, stream: Array, place: int) -> None:
+    """Ratios so large that their product is no number: what was asked ends at the first."""
+    huge = np.concatenate([stream[:place], np.full(4, MOST_RATIO)])
+    with np.errstate(over="ignore"):
+        found = grown(start(mode), huge, piece_restarts(mode, 0, len(huge)), KAPPAS, mode)
+    assert found.over
+    assert len(found.gains) <= len(stream[:place]) + 1
+    assert np.isfinite(found.gains).all()
+    assert np.isfinite(found.shares).all()
 
 
 @pytest.mark.parametrize("kappas", [KAPPAS, CANARY_KAPPAS, np.array([0.99]), np.array([0.5, 0.999999])])

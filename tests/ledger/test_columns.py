@@ -279,6 +279,25 @@ def test_new_ids_do_not_make_anybody_read_closed_parts(monkeypatch: pytest.Monke
     assert not part.may_hold(high[20_000:], low[20_000:], bits[20_000:]).any()
 
 
+def has_filter(part: Part) -> bool:
+    return part._filter is not None
+
+
+def test_keys_are_filtered_when_they_are_asked_for_and_not_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who only looks at rows in order pays nothing; what comes later is there for the next."""
+    monkeypatch.setattr(ours, "PART_ROWS", 20)
+    part = Part(0, never)
+    part.append(rows(0, 19), 0, 19)
+    assert part.column("at").size == 19
+    assert not has_filter(part)
+    part.append(rows(19, 1), 0, 1)
+    high, low = keys_of(rows(0, 20))
+    assert part.may_hold(high, low, bits_of(low)).all()
+    assert has_filter(part)
+    part.close()
+    assert part.may_hold(high, low, bits_of(low)).all()
+
+
 def test_the_part_that_was_asked_last_has_the_latest_use() -> None:
     one, other = Part(0, never), Part(10, never)
     for part in (one, other):

@@ -13,7 +13,6 @@ underflows however long a healthy life is, and how a stream is cut into batches 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -23,7 +22,17 @@ import numpy.typing as npt
 
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.judges.holding import MOST_RATIO, Grown, Holding, grown, log_mean, piece_length, settled
+from lossloop.judges.holding import (
+    MOST_GAIN,
+    MOST_RATIO,
+    Grown,
+    Holding,
+    grown,
+    grown_once,
+    log_mean,
+    piece_length,
+    settled,
+)
 from lossloop.judges.promise import Promise
 from lossloop.judges.restarts import log_restart_mass, piece_restarts
 
@@ -37,7 +46,7 @@ CANARY_KAPPAS: Array = np.geomspace(5e-4, 0.9, 12)
 NEARLY = 1.0 - 1e-9
 """A wealth of this share of A is looked at closely: whether it crossed is decided in logarithms."""
 _STORED = np.dtype("<f8")
-_NOTHING = nullcontext()
+_IS_NATIVE = np.dtype(np.float64) == _STORED
 
 
 class Wealth(Record, frozen=True):
@@ -82,7 +91,7 @@ class Engine:
         if not len(ratios):
             return state, Step(self.evidence(state), None)
         if len(ratios) == 1:
-            return self._update_by_one(state, ratios)
+            return self._update_by_one(state, float(ratios[0]))
         crossed, decided = state.crossed, state.crossed_evidence
         held, at, found = self.walked(self.holding(state), state.count, ratios, crossed=crossed is not None)
         if at is not None:
@@ -138,35 +147,32 @@ class Engine:
 
         The crossing is its place in the batch (None unless it came now) and the evidence there.
         """
-        mode, length = self.promise.mode, self.piece
         at, evidence, first = None, 0.0, 0
-        while first < len(ratios):
-            place = (count + first) % length
-            restarts = piece_restarts(mode, count + first - place, length)[place:]
-            batch = ratios[first : first + length - place]
-            found = grown(held, batch, restarts, self.kappas, mode)
-            if at is None and not crossed:
-                row, evidence = self._crossing(held.logs, found)
-                at = None if row is None else first + row
-            first += len(found.gains)
-            held = Holding(held.logs, found.gains[-1], found.shares[-1])
-            if found.over or (count + first) % length == 0:
-                held = settled(held.log_wealth(), mode)
+        with np.errstate(over="ignore"):  # what follows a gain to be settled is cut off
+            while first < len(ratios):
+                found = self._piece(held, count + first, ratios[first:])
+                if at is None and not crossed:
+                    row, evidence = self._crossing(held.logs, found)
+                    at = None if row is None else first + row
+                first += len(found.gains)
+                held = Holding(held.logs, found.gains[-1], found.shares[-1])
+                if found.over or (count + first) % self.piece == 0:
+                    held = settled(held.log_wealth(), self.promise.mode)
         return held, at, evidence
 
-    def _update_by_one(self, state: Wealth, ratios: Array) -> tuple[Wealth, Step]:
+    def _update_by_one(self, state: Wealth, ratio: float) -> tuple[Wealth, Step]:
         """The same for a single ratio, without looking for the row of a crossing."""
         mode, length = self.promise.mode, self.piece
-        held, place = self.holding(state), state.count % length
-        restarts = piece_restarts(mode, state.count - place, length)[place:]
-        found = grown(held, ratios, restarts, self.kappas, mode)
-        held = Holding(held.logs, found.gains[0], found.shares[0])
-        evidence, count = float(log_mean(held.log_wealth())), state.count + 1
+        place, count = state.count % length, state.count + 1
+        restart = float(piece_restarts(mode, state.count - place, length)[place])
+        held = grown_once(self.holding(state), ratio, restart, self.kappas, mode)
+        logs = held.log_wealth()
+        evidence = float(log_mean(logs))
         crossed, decided, at = state.crossed, state.crossed_evidence, None
         if crossed is None and evidence >= self.promise.log_threshold:
             crossed, decided, at = count, evidence, 0
-        if found.over or count % length == 0:
-            held = settled(held.log_wealth(), mode)
+        if count % length == 0 or max(held.gains.tolist()) > MOST_GAIN:
+            held = settled(logs, mode)
             evidence = float(log_mean(held.log_wealth()))
         return _stored(held, count, crossed, decided), Step(evidence if crossed is None else decided, at)
 
@@ -175,13 +181,18 @@ class Engine:
         """After how many ratios the gamblers settle."""
         return piece_length(self.kappas)
 
+    def _piece(self, held: Holding, count: int, ratios: Array) -> Grown:
+        """What is held after each ratio up to the next settlement, at the latest."""
+        mode, length = self.promise.mode, self.piece
+        place = count % length
+        restarts = piece_restarts(mode, count - place, length)[place:]
+        return grown(held, ratios[: length - place], restarts, self.kappas, mode)
+
     def _crossing(self, logs: Array, found: Grown) -> tuple[int | None, float]:
         """The first row at which M reaches A, and `log M` there."""
-        weights = np.exp(logs - self.promise.log_threshold)
-        with np.errstate(over="ignore") if found.over else _NOTHING:
-            wealth = (found.gains * found.shares) @ weights
+        wealth = (found.gains * found.shares) @ np.exp(logs - self.promise.log_threshold)
         nearly = NEARLY * len(logs)
-        if wealth.max() >= nearly:
+        if wealth[wealth.argmax()] >= nearly:
             for row in np.flatnonzero(wealth >= nearly):
                 held = Holding(logs, found.gains[row], found.shares[row])
                 evidence = float(log_mean(held.log_wealth()))
@@ -210,9 +221,9 @@ def _stored(held: Holding, count: int, crossed: int | None, evidence: float) -> 
     )
 
 
-def _pack(logs: Array) -> bytes:
-    return logs.astype(_STORED, copy=False).tobytes()
+def _pack(values: Array) -> bytes:
+    return values.tobytes() if _IS_NATIVE else values.astype(_STORED).tobytes()
 
 
 def _unpack(raw: bytes) -> Array:
-    return np.frombuffer(raw, dtype=_STORED)
+    return np.frombuffer(raw, _STORED)

@@ -59,8 +59,8 @@ class Grown(NamedTuple):
 def settled(logs: Array, mode: Mode) -> Holding:
     """Gamblers of the given log wealth, shape (..., k); minus infinity for those who have none yet."""
     base = logs if mode is Mode.ONCE else np.maximum(logs, _LEAST_LOG)
-    base = np.where(np.isneginf(logs), 0.0, base)
-    return Holding(base, np.ones_like(base), np.exp(logs - base))
+    base = np.where(logs == -np.inf, 0.0, base)
+    return Holding(base, np.ones(base.shape), np.exp(logs - base))
 
 
 def piece_length(kappas: Array) -> int:
@@ -72,42 +72,46 @@ def piece_length(kappas: Array) -> int:
 def grown(held: Holding, ratios: Array, restarts: Array, kappas: Array, mode: Mode) -> Grown:
     """What is held after each of `ratios`, shape (t,), up to the first at which gains must be settled.
 
-    `restarts` has shape (t,).
+    `restarts` has shape (t,). Ratios so large that gains overflow are cut off; the caller silences NumPy.
     """
-    if len(ratios) == 1:
-        return _grown_once(held, ratios, restarts, kappas, mode)
-    bets = np.multiply.outer(np.minimum(ratios, MOST_RATIO) - 1.0, kappas)
+    room = np.empty((len(ratios) + 1, len(kappas)))
+    room[0], bets = held.gains, room[1:]
+    np.multiply((np.minimum(ratios, MOST_RATIO) - 1.0)[:, None], kappas, out=bets)
     bets += 1.0
-    bets[0] *= held.gains
-    with np.errstate(over="ignore"):  # what follows a gain to be settled is cut off
-        gains = np.multiply.accumulate(bets, axis=0, out=bets)
-    over = bool(gains.max() > MOST_GAIN)
+    np.multiply.accumulate(room, axis=0, out=room)
+    over = room.item(room.argmax()) > MOST_GAIN  # four times as fast as `max`
     if over:
-        gains = gains[: int((gains > MOST_GAIN).any(axis=1).argmax()) + 1]
+        room = room[: int((room > MOST_GAIN).any(axis=1).argmax()) + 1]
+    gains = room[1:]
     if mode is Mode.ONCE and not restarts[0]:
         return Grown(gains, np.broadcast_to(held.shares, gains.shape), over)
-    came = np.empty_like(gains)
-    came[0] = held.gains
-    came[1:] = gains[:-1]
     poured = np.exp(-held.logs)
     if mode is not Mode.RATE:
         poured = np.multiply.outer(restarts[: len(gains)], poured)
-    np.divide(poured, came, out=came)
+    came = poured / room[:-1]
     came[0] += held.shares
-    return Grown(gains, np.add.accumulate(came, axis=0, out=came), over)
+    _add_up(came)
+    return Grown(gains, came, over)
 
 
-def _grown_once(held: Holding, ratios: Array, restarts: Array, kappas: Array, mode: Mode) -> Grown:
-    """The same operations on a single ratio, without what only a batch needs."""
-    gains = ((np.minimum(ratios, MOST_RATIO) - 1.0) * kappas + 1.0) * held.gains
-    if mode is Mode.ONCE and not restarts[0]:
-        shares = held.shares
-    else:
-        poured = np.exp(-held.logs)
-        if mode is not Mode.RATE:
-            poured *= restarts[0]
-        shares = poured / held.gains + held.shares
-    return Grown(gains[None], shares[None], bool(gains.max() > MOST_GAIN))
+def _add_up(rows: Array) -> None:
+    """Each row with all before it, in place, shape (t, k): one after another, as a stream adds them.
+
+    A complex sum adds both its halves as they are: two columns for the time of one.
+    """
+    pairs = rows.view(np.complex128) if rows.shape[1] % 2 == 0 else rows
+    np.add.accumulate(pairs, axis=0, out=pairs)
+
+
+def grown_once(held: Holding, ratio: float, restart: float, kappas: Array, mode: Mode) -> Holding:
+    """What is held after a single ratio: the same operations, without what only a batch needs."""
+    gains = ((min(ratio, MOST_RATIO) - 1.0) * kappas + 1.0) * held.gains
+    if mode is Mode.ONCE and not restart:
+        return Holding(held.logs, gains, held.shares)
+    poured = np.exp(-held.logs)
+    if mode is not Mode.RATE:
+        poured *= restart
+    return Holding(held.logs, gains, poured / held.gains + held.shares)
 
 
 def log_mean(logs: Array) -> Array:

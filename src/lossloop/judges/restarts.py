@@ -34,9 +34,14 @@ def log_restart_masses(mode: Mode, start: Array, count: Array) -> Array:
     return masses
 
 
-@lru_cache(maxsize=64)
 def piece_restarts(mode: Mode, start: int, count: int) -> Array:
     """`pi_t` for t = start+1 .. start+count, shape (count,), read-only."""
+    # A rate's are the same everywhere, those of a single restart everywhere but at the start: they are kept.
+    return _restarts(mode, min(start, 1) if mode in (Mode.RATE, Mode.ONCE) else start, count)
+
+
+@lru_cache(maxsize=64)
+def _restarts(mode: Mode, start: int, count: int) -> Array:
     restarts = restarts_at(mode, np.arange(start, start + count, dtype=np.float64))
     restarts.flags.writeable = False
     return restarts

@@ -17,7 +17,9 @@ from lossloop.app.bench.screen import Quiet
 from lossloop.app.cli.bench import held_against
 from lossloop.core.errors import UnknownName
 
+KINDS = ["guardrail", "regression", "seasonal", "baseline", "estimate"]
 SPEEDS = ["stream_100", "stream_binary", "streams_10k", "single", "backtest"]
+SPEEDS += [f"backtest_{kind}_rows" for kind in KINDS]
 PROMISED = [*SPEEDS, "worst_delay_over_oracle", "cells_ahead_of_peers", "promises_broken"]
 """What the judges are held to."""
 

@@ -18,6 +18,9 @@ from lossloop.core.clock import Micros
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows, Table
 
+MOST_KEPT = 4 << 20
+"""Losses that are kept while the same rows may be asked for again."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Past:
@@ -122,12 +125,25 @@ def _cut(table: Table, policy: Policy, after: int) -> Iterator[tuple[Block, int,
 
 @dataclass(frozen=True)
 class Remembering(Lens):
-    """A lens that scores the rows it was shown last only once: every watch asks for the same."""
+    """A lens that scores a champion's rows once: every watch asks for the same.
 
-    _last: list[tuple[Rows, Floats]] = field(default_factory=list)
+    It looks at one champion's rows of one table, so that where they begin, where they end and how many there
+    are says which they are.
+    """
+
+    _kept: dict[tuple[int, int, int], Floats] = field(default_factory=dict)
+    _count: list[int] = field(default_factory=lambda: [0])
 
     def matured_scores(self, rows: Rows) -> Floats:
         """See `Lens`."""
-        if not self._last or self._last[0][0] is not rows:
-            self._last[:] = [(rows, super().matured_scores(rows))]
-        return self._last[0][1]
+        if not len(rows):
+            return super().matured_scores(rows)
+        key = int(rows.seq[0]), int(rows.seq[-1]), len(rows)
+        found = self._kept.get(key)
+        if found is None:
+            found = self._kept[key] = super().matured_scores(rows)
+            found.flags.writeable = False
+            self._count[0] += len(found)
+            while self._count[0] > MOST_KEPT and len(self._kept) > 1:
+                self._count[0] -= len(self._kept.pop(next(iter(self._kept))))
+        return found

@@ -175,6 +175,8 @@ def _recorded(past: Past, lens: Lens, reign: Reign, watch: str) -> list[tuple[Mi
     crowned = reign.crowned
     looks = past.recorded_looks(lens.policy, watch).get(crowned.version, [])
     within = [point for point in looks if crowned.at <= point.at <= reign.end]
+    if not within:
+        return []
     places = past.champion_rows(crowned)
     reached = np.cumsum([point.rows for point in within], dtype=np.int64)
     return [

@@ -29,11 +29,10 @@ class BaselineKind:
         """See `OfOutcomes`."""
         check_rows(lens, watch.promise, champion)
         baseline_of(lens, champion)
-        clip, reach = watch.clip_difference, lens.bound - lens.floor
-        clips = clip is not None and clip < reach
+        reach = _reach(lens, watch)
         return Skill(
-            tolerance=watch.tolerance, promise=parse(watch.promise), clips=clips,
-            reach=clip if clip is not None and clips else reach,
+            tolerance=watch.tolerance, promise=parse(watch.promise), reach=reach,
+            clips=reach < lens.bound - lens.floor,
         )  # fmt: skip
 
     def evidence(
@@ -41,14 +40,15 @@ class BaselineKind:
     ) -> Found:
         """See `OfOutcomes`; an outcome that did not come counts as `labels.missing` says."""
         labels = rows.labels_by(lens.policy.labels.mature_after)
-        answers = np.broadcast_to(baseline_of(lens, champion), (len(rows), *_shape(lens, champion)))
-        found = lens.scores(labels, rows.y_pred) - lens.scores(labels, np.array(answers))
+        baseline = baseline_of(lens, champion)
+        answers = np.array(np.broadcast_to(baseline, (len(rows), *baseline.shape)))
+        found = lens.matured_scores(rows) - lens.scores(labels, answers)
         labelled = int(np.count_nonzero(~np.isnan(found)))
         if lens.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
             judged = found[~np.isnan(found)] if block is None else mean_of_block(found, rows)
             judged = judged[~np.isnan(judged)]
         else:
-            worst = np.where(np.isnan(found), -self.judge(lens, watch, champion).reach, found)
+            worst = np.where(np.isnan(found), -_reach(lens, watch), found)
             judged = worst if block is None else mean_of_block(worst, rows)
         return Found(evidence=judged, mean=mean_of(found), labelled=labelled)
 
@@ -81,5 +81,7 @@ def baseline_of(lens: Lens, champion: Version) -> Floats:
     return baseline
 
 
-def _shape(lens: Lens, champion: Version) -> tuple[int, ...]:
-    return baseline_of(lens, champion).shape
+def _reach(lens: Lens, watch: BaselineWatch) -> float:
+    """The largest difference of two losses that counts."""
+    clip, reach = watch.clip_difference, lens.bound - lens.floor
+    return reach if clip is None else min(clip, reach)

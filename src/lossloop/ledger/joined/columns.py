@@ -81,6 +81,7 @@ class Part:
     def _begin(self) -> None:
         self._index, self._indexed = Index(), 0
         self._filter: Filter | None = None
+        self._held = 0
         self._columns: dict[str, Array] = {
             name: np.empty(_LEAST, dtype)
             for name, (dtype, _) in {**ROW, **LABEL}.items()
@@ -103,14 +104,13 @@ class Part:
     def close(self) -> None:
         """Give the memory back; the part must be full, and stored."""
         if self._closed is None:
-            assert self._filter is not None
             self._closed = Closed(
-                filter=self._filter,
+                filter=self._filled(),
                 prints=Prints(self._columns["key_high"][: self.count]),
                 last_at=self.last("at"),
                 last_block=self.last("block"),
             )
-            self._columns, self._index, self._indexed = {}, Index(), 0
+            self._columns, self._index, self._indexed, self._filter = {}, Index(), 0, None
 
     def _open(self) -> None:
         self.used = next(_USES)
@@ -127,12 +127,22 @@ class Part:
 
     def may_hold(self, high: UInt64, low: UInt64, bits: UInt64) -> Bools:
         """Whether each key may be in the part, by its halves and its `filter.bits_of`. Shape (n,)."""
-        if self._filter is None:
-            return np.ones(len(low), dtype=bool)
-        may = self._filter.may_hold(low, bits)
-        if self._closed is not None and may.any():
+        if self._closed is None:
+            small = self.count <= min(_LARGE, PART_ROWS - 1)
+            return np.ones(len(low), dtype=bool) if small else self._filled().may_hold(low, bits)
+        may = self._closed.filter.may_hold(low, bits)
+        if may.any():
             may[may] = self._closed.prints.may_hold(high[may])
         return may
+
+    def _filled(self) -> Filter:
+        """The filter over all keys so far; who only looks at rows in order never asks for it."""
+        if self._filter is None:
+            self._filter = Filter(PART_ROWS)
+        if self._held < self.count:
+            self._filter.add(self._columns["key_low"][self._held : self.count])
+            self._held = self.count
+        return self._filter
 
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The place of each key in the part, -1 where it has none; ask for what it may hold. Shape (n,)."""
@@ -173,11 +183,6 @@ class Part:
         self.count = count
         for name, values in rows.items():
             self._write(name, np.s_[before:count], values[start:end])
-        low = self._columns["key_low"][:count]
-        if self._filter is None and count > min(_LARGE, PART_ROWS - 1):
-            self._filter, before = Filter(PART_ROWS), 0
-        if self._filter is not None:
-            self._filter.add(low[before:])
 
     def put(self, name: str, places: Int64, values: Array) -> None:
         """Set values of a column at places counted from the part's first row."""
