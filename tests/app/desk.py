@@ -6,6 +6,7 @@ The loss is the Brier score and nothing ever happens (y_true is 0), so a predict
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -71,9 +72,13 @@ def asked(
     units: Sequence[str | None] | None = None,
     shadow: tuple[int, Sequence[float]] | None = None,
     features: Sequence[dict[str, Any]] | None = None,
+    latency: Sequence[float | None] | None = None,
     model: str = MODEL,
 ) -> Frame:
-    """Predictions of one version within a millisecond; each loses what is given once its outcome comes."""
+    """Predictions of one version within a millisecond; each loses what is given once its outcome comes.
+
+    One that is to lose NaN failed.
+    """
     count, (other, others) = len(losses), shadow or (None, ())
     batch = predictions(
         {
@@ -83,7 +88,9 @@ def asked(
             "unit": list(units) if units is not None else [None] * count,
             "role": [role] * count,
             "propensity": [propensity] * count,
-            "y_pred": [loss**0.5 for loss in losses],
+            "y_pred": [None if math.isnan(loss) else loss**0.5 for loss in losses],
+            "error": ["TimeoutError" if math.isnan(loss) else None for loss in losses],
+            "latency_ms": latency,
             "shadow_version": [other] * count,
             "shadow_y_pred": [loss**0.5 for loss in others] if others else [None] * count,
             "content": [id.encode() for id in ids],

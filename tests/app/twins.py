@@ -21,7 +21,12 @@ from lossloop.ledger.postgres import keeping
 from lossloop.ledger.removals import Pruned
 from tests.app.desk import MODEL, START, WATCH, Desk
 
-POLICY = {"watches": {"worse": WATCH}, "slices": ["x", {"feature": "y", "bins": [1, 3]}, "x x y"]}
+WATCHES = {
+    "worse": WATCH,
+    "slow": {"kind": "latency", "slower_than": "200ms", "tolerance": "20%", "promise": "1 per 20 blocks"},
+    "failing": {"kind": "errors", "tolerance": "10%", "promise": "1 per 20 outcomes"},
+}
+POLICY = {"watches": WATCHES, "slices": ["x", {"feature": "y", "bins": [1, 3]}, "x x y"]}
 Row = tuple[str, int]
 """An id, and which of some predictions was sent with it."""
 
@@ -58,13 +63,15 @@ class Twins:
             desk.send(replace(frame, time=time))
 
     def predict(self, rows: Sequence[Row], *, history: bool = False) -> None:
-        """Predictions, each about a unit of its own kind and with a number that its content has."""
+        """Predictions, each about a unit of its own kind and with a number that its content has; 5 failed."""
         columns = {
             "id": [id for id, _ in rows],
             "version": [1] * len(rows),
             "time": [START + self.hour * HOUR - number for _, number in rows],
             "unit": [[None, "ada", "bob"][number % 3] for _, number in rows],
-            "y_pred": [0.1 + 0.2 * (number % 4) for _, number in rows],
+            "y_pred": [None if number == 5 else 0.1 + 0.2 * (number % 4) for _, number in rows],
+            "error": ["TimeoutError" if number == 5 else None for _, number in rows],
+            "latency_ms": [[None, 12.5, 300.0][number % 3] for _, number in rows],
             "features": [f'{{"x": "at {number}", "y": {number}, "z": 1}}' for _, number in rows],
             "content": [bytes([number]) if number % 2 else None for _, number in rows],
         }

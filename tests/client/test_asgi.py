@@ -98,9 +98,11 @@ def application() -> FastAPI:
     async def many(orders: list[dict[str, Any]]) -> list[float]:
         return [0.25] * len(orders)
 
-    @app.post("/refuse")
-    async def refuse() -> Response:
-        return JSONResponse({"chance": 1}, status_code=422)
+    async def refuse(request: Request) -> Response:
+        return JSONResponse({"chance": 1}, status_code={"/down": 503}.get(request.url.path, 422))
+
+    app.add_route("/refuse", refuse, methods=["POST"])
+    app.add_route("/down", refuse, methods=["POST"])
 
     @app.post("/text")
     async def text() -> Response:
@@ -127,7 +129,7 @@ def application() -> FastAPI:
 
 def watched(client: Client | ll.AsyncClient, **terms: Any) -> ll.RecordASGI:
     routes = dict.fromkeys(
-        ["/score", "/models/{name}/score", "/refuse", "/text", "/large", "/stream", "/fail"], row
+        ["/score", "/models/{name}/score", "/refuse", "/text", "/large", "/stream", "/fail", "/down"], row
     )
     return ll.RecordASGI(
         application(), client=client, **{"model": "fraud", "version": 3, "routes": routes, **terms}
@@ -142,6 +144,7 @@ def test_an_answer_carries_the_id_of_what_was_recorded(server: Taking, client: C
     assert client.flush(PATIENCE) == 0
     ((kind, model, recorded),) = server.taken
     assert (kind, model) == ("predictions", "fraud")
+    assert recorded.pop("latency_ms") >= 0
     assert {**recorded, "time": 0} == {
         "id": heard.headers["lossloop-id"], "version": 3, "y_pred": 0.25, "features": ORDER, "unit": "c-1",
         "time": 0,
@@ -195,10 +198,39 @@ def test_an_answer_that_comes_in_parts_is_recorded_as_a_whole(server: Taking, cl
     ]
 
 
-def test_an_error_of_the_application_is_the_applications(client: Client) -> None:
+def test_an_error_of_the_application_is_the_applications(server: Taking, client: Client) -> None:
     with pytest.raises(RuntimeError, match="a fault of the service's"):
         asyncio.run(ask(watched(client), "/fail"))
+    assert asyncio.run(ask(watched(client), "/down")).status == 503
+    assert client.flush(PATIENCE) == 0
+    assert [(row["version"], row["y_pred"], row["error"]) for _, _, row in server.taken] == [
+        (3, None, "HTTP 500"), (3, None, "HTTP 503")
+    ]  # fmt: skip
+    assert all(row["latency_ms"] >= 0 and "features" not in row for _, _, row in server.taken)
     assert client.backlog().lost == 0
+
+
+def test_an_application_that_raises_before_it_answers_has_failed(server: Taking, client: Client) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ConnectionResetError
+
+    recorded = ll.RecordASGI(app, client=client, model="m", version=1, routes={"/score": row})
+    with pytest.raises(ConnectionResetError):
+        asyncio.run(ask(recorded, "/score"))
+    assert client.flush(PATIENCE) == 0
+    assert [row["error"] for _, _, row in server.taken] == ["ConnectionResetError"]
+
+
+def test_a_failure_of_no_known_version_is_not_recorded(client: Client) -> None:
+    with pytest.raises(RuntimeError, match="a fault of the service's"):
+        asyncio.run(ask(watched(client, version=None), "/fail"))
+    assert (client.backlog().rows, client.backlog().lost) == (0, 0)
+
+
+def test_a_version_that_cannot_be_told_hides_no_error(client: Client) -> None:
+    with pytest.raises(RuntimeError, match="a fault of the service's"):
+        asyncio.run(ask(watched(client, version=lambda: 1 // 0), "/fail"))
+    assert (client.backlog().rows, client.backlog().lost) == (0, 1)
 
 
 @pytest.mark.parametrize(

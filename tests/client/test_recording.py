@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,8 +31,10 @@ def recorded(server: Taking, client: Client) -> Callable[[], list[Row]]:
 
     def read() -> list[Row]:
         assert client.flush(PATIENCE) == 0
-        assert all(row["time"] for _, _, row in server.taken)
-        return [{key: row[key] for key in row if key != "time"} for _, _, row in server.taken]
+        assert all(row["time"] and row["latency_ms"] >= 0 for _, _, row in server.taken)
+        return [
+            {key: row[key] for key in row if key not in ("time", "latency_ms")} for _, _, row in server.taken
+        ]
 
     return read
 
@@ -191,19 +194,81 @@ def test_a_batch_of_arrays_has_the_names_that_are_given_and_vectors_for_predicti
     assert len(ll.last_ids()) == 2
 
 
-def test_a_call_that_raises_is_not_recorded_and_raises_the_same(
+def test_a_call_that_raises_is_recorded_as_a_failure_and_raises_the_same(
     client: Client, recorded: Callable[[], list[Row]]
 ) -> None:
     error = ValueError("no such card")
 
-    @ll.record(client, "m", version=1)
+    @ll.record(client, "m", version=1, id=lambda order: "o-1", unit=lambda order: order["card"])
     def predict(order: Row) -> float:
         raise error
 
     with pytest.raises(ValueError, match="no such card") as caught:
         predict(ORDER)
     assert caught.value is error
-    assert (ll.last_id(), recorded(), client.backlog().lost) == (None, [], 0)
+    assert (ll.last_id(), client.backlog().lost) == (None, 0)
+    (row,) = recorded()
+    assert row.pop("id") != "o-1", "what is tried again may be answered under the same id"
+    assert row == {"version": 1, "y_pred": None, "error": "ValueError", "unit": "c-1", "features": ORDER}
+
+
+@pytest.mark.parametrize(
+    ("error", "wanted"),
+    [
+        (lambda error: None, []),
+        (lambda error: "", []),
+        (lambda error: str(error) * 100, [("no such card" * 100)[:256]]),
+    ],
+)
+def test_a_service_says_which_exceptions_are_failures(
+    client: Client, recorded: Callable[[], list[Row]], error: Any, wanted: list[str]
+) -> None:
+    @ll.record(client, "m", version=1, error=error)
+    def predict(order: Row) -> float:
+        raise ValueError("no such card")
+
+    with pytest.raises(ValueError, match="no such card"):
+        predict(ORDER)
+    assert [row["error"] for row in recorded()] == wanted
+
+
+def test_each_row_of_a_batch_that_fails_fails(client: Client, recorded: Callable[[], list[Row]]) -> None:
+    @ll.record(client, "m", version=1, batch=True, features=["amount"])
+    def predict(orders: list[Row]) -> list[float]:
+        raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        predict([ORDER, ORDER])
+    rows = recorded()
+    assert [(row["error"], row["features"]) for row in rows] == [("TimeoutError", {"amount": 12.5})] * 2
+    assert len({row["id"] for row in rows}) == 2
+
+
+def test_what_ends_a_program_is_no_failure_of_a_model(
+    client: Client, recorded: Callable[[], list[Row]]
+) -> None:
+    @ll.record(client, "m", version=1)
+    def predict(order: Row) -> float:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict(ORDER)
+    assert recorded() == []
+
+
+def test_what_an_answer_took_is_measured_or_said(server: Taking, client: Client) -> None:
+    @ll.record(client, "m", version=1)
+    def predict(order: Row) -> float:
+        time.sleep(0.02)
+        return 0.5
+
+    predict(ORDER)
+    with ll.record(client, "m", version=1) as made:
+        made.y_pred, made.latency_ms = 0.5, 7.25
+    assert client.flush(PATIENCE) == 0
+    slept, said = (row["latency_ms"] for _, _, row in server.taken)
+    assert slept >= 20
+    assert said == 7.25
 
 
 def broken(*args: Any) -> Any:
@@ -228,6 +293,19 @@ def test_a_failure_to_record_never_reaches_the_prediction(
     assert predict([1.0]) == 0.5
     assert (ll.last_id(), recorded(), client.backlog().lost) == (None, [], 1)
     assert caplog.messages[0].startswith("1 rows were not recorded: ")
+
+
+@pytest.mark.parametrize("terms", [{"error": broken}, {"error": lambda error: object()}])
+def test_a_failure_to_say_why_something_failed_hides_nothing(
+    client: Client, recorded: Callable[[], list[Row]], terms: Any
+) -> None:
+    @ll.record(client, "m", version=1, **terms)
+    def predict(order: Any) -> float:
+        raise ValueError("the service's own")
+
+    with pytest.raises(ValueError, match="the service's own"):
+        predict(ORDER)
+    assert (recorded(), client.backlog().lost) == ([], 1)
 
 
 def test_a_full_spool_and_a_closed_client_do_not_reach_the_prediction_either(tmp_path: Path) -> None:
@@ -270,7 +348,7 @@ def test_a_block_is_recorded_once_it_has_its_prediction(
     ]  # fmt: skip
 
 
-def test_a_block_that_raises_or_never_answers_is_not_recorded(
+def test_a_block_that_raises_is_a_failure_and_one_that_says_nothing_is_not_recorded(
     client: Client, recorded: Callable[[], list[Row]], caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
@@ -282,7 +360,11 @@ def test_a_block_that_raises_or_never_answers_is_not_recorded(
         fail()
     with ll.record(client, "m", version=1):
         pass
-    assert (ll.last_id(), recorded(), client.backlog().lost) == (None, [], 1)
+    with ll.record(client, "m", version=1) as made:
+        made.error = "over quota"
+    found = [(row["error"], row["y_pred"], row["id"] == made.id) for row in recorded()]
+    assert found == [("KeyError", None, False), ("over quota", None, True)]
+    assert (ll.last_id(), client.backlog().lost) == (None, 1)
     assert "set y_pred in the block" in caplog.messages[0]
 
 
@@ -343,7 +425,7 @@ def test_an_async_function_that_raises_or_cannot_be_recorded(
 ) -> None:
     @ll.record(client, "m", version=1, unit=lambda order: order["gone"])
     async def predict(order: Row) -> float:
-        if not order:
+        if "amount" not in order:
             raise ValueError("empty")
         return 0.5
 
@@ -353,8 +435,13 @@ def test_an_async_function_that_raises_or_cannot_be_recorded(
         assert await predict(ORDER) == 0.5
         assert ll.last_id() is None
 
+        with pytest.raises(ValueError, match="empty"):
+            await predict({"gone": "u-1"})
+        assert ll.last_id() is None
+
     asyncio.run(work())
-    assert (recorded(), client.backlog().lost) == ([], 1)
+    assert [(row["error"], row["unit"]) for row in recorded()] == [("ValueError", "u-1")]
+    assert client.backlog().lost == 1
 
 
 def test_async_functions_hand_over_in_a_thread_where_the_spool_may_take_long(

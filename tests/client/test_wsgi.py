@@ -79,6 +79,7 @@ def test_an_answer_carries_the_id_of_what_was_recorded(server: Taking, client: C
     assert client.flush(PATIENCE) == 0
     ((kind, model, recorded),) = server.taken
     assert (kind, model) == ("predictions", "fraud")
+    assert recorded.pop("latency_ms") >= 0
     assert {**recorded, "time": 0} == {
         "id": heard.headers["Lossloop-Id"], "version": 3, "y_pred": 0.25, "features": ORDER, "unit": "c-1",
         "time": 0,
@@ -107,9 +108,16 @@ def test_an_answer_that_comes_in_parts_is_recorded_as_a_whole(server: Taking, cl
     assert server.ids == [heard.headers["Lossloop-Id"]]
 
 
-def test_an_error_of_the_application_is_the_applications(client: Client) -> None:
+def test_an_error_of_the_application_is_the_applications(server: Taking, client: Client) -> None:
+    app = watched(client, routes={"/fail": row})
     with pytest.raises(RuntimeError, match="a fault of the service's"):
-        ask(watched(client, routes={"/fail": row}), "/fail")
+        ask(app, "/fail")
+    app.config["PROPAGATE_EXCEPTIONS"] = False
+    assert ask(app, "/fail").status_code == 500
+    assert client.flush(PATIENCE) == 0
+    assert [(row["version"], row["y_pred"], row["error"]) for _, _, row in server.taken] == [
+        (3, None, "RuntimeError"), (3, None, "HTTP 500")
+    ]  # fmt: skip
     assert client.backlog().lost == 0
 
 

@@ -27,6 +27,7 @@ from lossloop.judges import (
     Seasonal,
     SeasonalGuardrail,
     Shadow,
+    Share,
     Skill,
     SliceLosses,
     Slices,
@@ -42,6 +43,14 @@ Array = npt.NDArray[np.float64]
 def _losses(low: float, high: float) -> Callable[[np.random.Generator, int], Array]:
     def draw(rng: np.random.Generator, rows: int) -> Array:
         return rng.uniform(low, high, rows)
+
+    return draw
+
+
+def _zeros_and_ones(share: float) -> Callable[[np.random.Generator, int], Array]:
+    def draw(rng: np.random.Generator, rows: int) -> Array:
+        found: Array = (rng.random((rows, 1)) < share).astype(np.float64)
+        return found
 
     return draw
 
@@ -217,6 +226,12 @@ EXAMPLES = {
         _seasonal(0.0),
         _seasonal(0.6),
         tuple(Seasonal(loss=np.array([0.1, bad]), limit=np.ones(2)) for bad in (np.nan, np.inf, -0.5)),
+    ),
+    "share": Example(
+        Share(limit=0.3, promise=PROMISE, what="slow"),
+        _zeros_and_ones(0.2),
+        _zeros_and_ones(0.9),
+        tuple(np.array([0.0, bad]) for bad in (np.inf, -np.inf, 1.5, -0.5)),
     ),
     "skill": Example(
         Skill(tolerance=0.1, promise=PROMISE, reach=1.0),

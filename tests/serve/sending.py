@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -42,6 +43,10 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "role": st.sampled_from(["champion", "challenger", "king", ""]),
     "propensity": st.sampled_from([1, 0.5, 1e-300, 0, -1, 1.5, 5e-324]),
     "features": st.dictionaries(st.sampled_from(["x", "y"]), scalars, max_size=2),
+    "latency_ms": st.sampled_from(
+        [0, -0.0, 1, 12.5, 5e-324, 3.1536e12, -1, 1e308, math.inf, math.nan, HUGE, True]
+    ),
+    "error": st.none() | names,
 }
 
 
@@ -59,7 +64,9 @@ def _rows(keys: tuple[str, ...], needs: dict[str, Any]) -> st.SearchStrategy[lis
     return st.lists(row, min_size=1, max_size=20)
 
 
-prediction_rows = _rows(PREDICTION_KEYS, {"version": 1, "y_pred": 0.5})
+answered = _rows(PREDICTION_KEYS, {"version": 1, "y_pred": 0.5})
+failed = _rows(PREDICTION_KEYS, {"version": 1, "y_pred": None, "error": "timeout"})
+prediction_rows = answered | st.builds(lambda some, more: [*some, *more], answered, failed)
 outcome_rows = _rows(OUTCOME_KEYS, {"id": "z", "y_true": 1})
 
 

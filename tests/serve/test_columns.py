@@ -108,6 +108,25 @@ def test_propensities() -> None:
     assert told(columns.propensities([1, 0.5, None, 0, 2, True])) == [1.0, 0.5, 1.0, "no", "no", "no"]
 
 
+def test_latencies() -> None:
+    sent = [0, 1.5, None, -1, math.nan, math.inf, 3.2e12, HUGE, True, "1"]
+    assert told(columns.latencies(sent)) == [0.0, 1.5, None, *["no"] * 7]
+    assert told(columns.latencies(pa.array([1.5, None, math.nan]))) == [1.5, None, "no"]
+
+
+def test_answers_are_there_unless_an_error_says_why_not() -> None:
+    errors = pa.array([None, "e", "e", None], pa.string())
+    assert told(columns.answers([0.5, None, 0.5, None], Task.BINARY, errors)) == [0.5, None, "no", "no"]
+    assert told(columns.answers(pa.array([0.5, None, 0.5, None]), Task.BINARY, errors)) == [
+        0.5, None, "no", "no"
+    ]  # fmt: skip
+    lists = [[0.5, 0.5], None, [0.5, 0.5], [0.5]]
+    assert told(columns.answers(lists, Task.MULTICLASS, errors)) == [[0.5, 0.5], None, "no", "no"]
+    nothing = columns.answers([None] * 4, Task.MULTICLASS, pa.array(["e"] * 4))
+    assert told(nothing) == [None] * 4
+    assert columns.answers(pa.nulls(4, pa.float64()), Task.RANKING, pa.array(["e"] * 4)).fit.all()
+
+
 @pytest.mark.parametrize(
     ("column", "wanted"),
     [

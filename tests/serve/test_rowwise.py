@@ -22,21 +22,23 @@ def test_a_recorded_prediction_has_defaults_for_what_it_does_not_say() -> None:
     assert found.pop("id") != recorded({"version": 2, "y_pred": 0.25})["id"], "without an id each is its own"
     assert found == {
         "version": 2, "y_pred": 0.25, "time": NOW, "unit": None, "role": "champion", "propensity": 1.0,
-        "features": None,
+        "features": None, "latency_ms": None, "error": None,
     }  # fmt: skip
 
 
 def test_what_a_recorded_prediction_says_is_kept() -> None:
     row = {"id": "a", "version": 1, "y_pred": 1, "time": "2024-01-01T00:00:00Z", "unit": "ann",
-           "role": "challenger", "propensity": 0.1, "features": {"x": [1, {"y": None}]}}  # fmt: skip
+           "role": "challenger", "propensity": 0.1, "features": {"x": [1, {"y": None}]},
+           "latency_ms": 3}  # fmt: skip
     wanted = {
-        **row, "time": parse_time("2024-01-01T00:00:00Z"), "y_pred": 1.0, "features": '{"x":[1,{"y":null}]}'
+        **row, "time": parse_time("2024-01-01T00:00:00Z"), "y_pred": 1.0, "error": None,
+        "features": '{"x":[1,{"y":null}]}',
     }  # fmt: skip
     assert recorded(row) == wanted
 
 
 def test_null_is_as_good_as_nothing_where_a_key_may_be_left_out() -> None:
-    nulls = dict.fromkeys(("id", "time", "unit", "role", "propensity", "features"))
+    nulls = dict.fromkeys(("id", "time", "unit", "role", "propensity", "features", "latency_ms", "error"))
     said, unsaid = recorded({"version": 1, "y_pred": 0, **nulls}), recorded({"version": 1, "y_pred": 0})
     assert {**said, "id": ""} == {**unsaid, "id": ""}
 
@@ -55,6 +57,29 @@ def test_null_is_as_good_as_nothing_where_a_key_may_be_left_out() -> None:
         ({"propensity": float("nan")}, "propensity", "propensity must lie in (0, 1], not nan"),
         ({"propensity": True}, "propensity", "propensity must lie in (0, 1], not True"),
         ({"features": [1]}, "features", "features must be an object of names to values"),
+        (
+            {"latency_ms": -1},
+            "latency_ms",
+            "latency_ms must be a number from 0 to 3.1536e+12 (100 years), not -1",
+        ),
+        (
+            {"latency_ms": "5"},
+            "latency_ms",
+            "latency_ms must be a number from 0 to 3.1536e+12 (100 years), not '5'",
+        ),
+        (
+            {"latency_ms": 1e308},
+            "latency_ms",
+            "latency_ms must be a number from 0 to 3.1536e+12 (100 years), not 1e+308",
+        ),
+        (
+            {"latency_ms": 10**60},
+            "latency_ms",
+            "latency_ms must be a number from 0 to 3.1536e+12 (100 years), not a larger one",
+        ),
+        ({"error": "timeout"}, "error", "an error says why there is no y_pred; send one of the two"),
+        ({"error": "e" * 257, "y_pred": None}, "error", "error has 257 characters; at most 256 are taken"),
+        ({"error": 5, "y_pred": None}, "error", "error must be text, not 5"),
         ({"unit": 5}, "unit", "unit must be text, not 5"),
         ({"idd": "a"}, "idd", "unknown key 'idd'; did you mean 'id'?"),
     ],
@@ -65,6 +90,13 @@ def test_a_bad_recorded_prediction_is_told(changes: dict[str, Any], field: str, 
     assert str(caught.value) == message
     assert (caught.value.field, caught.value.row) == (field, 5)
     assert isinstance(caught.value, UnknownName) == (changes.get("version") == 3)
+
+
+@pytest.mark.parametrize("task", Task)
+def test_a_prediction_that_failed_says_why_and_has_no_answer(task: Task) -> None:
+    found = recorded({"version": 1, "error": "TimeoutError", "latency_ms": 250.0}, task)
+    assert (found["y_pred"], found["error"], found["latency_ms"]) == (None, "TimeoutError", 250.0)
+    assert recorded({"version": 1, "y_pred": None, "error": "e"}, task)["y_pred"] is None
 
 
 def test_vectors_can_be_recorded() -> None:

@@ -13,7 +13,7 @@ import pytest
 from lossloop import summaries
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
-from lossloop.summaries import Confusion, Digest, Lifetimes, Residuals, Scale, Scores, Summary
+from lossloop.summaries import Confusion, Digest, Latencies, Lifetimes, Residuals, Scale, Scores, Summary
 from lossloop.summaries.checks import CHECKS, Values, check_bad_values_are_refused
 
 Array = npt.NDArray[np.float64]
@@ -53,6 +53,7 @@ EMPTY: dict[str, tuple[Summary, Values]] = {
     "confusion": (Confusion(), classes),
     "residuals": (Residuals(), forecasts),
     "lifetimes": (Lifetimes(), lives),
+    "latencies": (Latencies(), values),
 }
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from lossloop.act.strict import Path, Problem, Reader, build
-from lossloop.act.watches import AnyWatch, Names, Share, SlicesWatch
+from lossloop.act.watches import AnyWatch, Duration, Names, Share, SlicesWatch
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Micros, parse_duration
@@ -24,8 +24,6 @@ from lossloop.core.records import Record
 from lossloop.core.sizes import parse_size
 from lossloop.core.tasks import Task, read_label
 
-Duration = Annotated[Micros, "duration"]
-"""A span in microseconds, written ``12h``."""
 Blocks = Annotated[int, "blocks"]
 """A number of blocks, written ``21 blocks`` or ``21``."""
 Size = Annotated[int, "size"]

@@ -10,11 +10,15 @@ import math
 from collections.abc import Iterator
 from typing import Annotated
 
+from lossloop.core.clock import Micros
 from lossloop.core.records import Record
 from lossloop.core.seasons import Season
 
 Share = Annotated[float, "share"]
 """A share of 1, written ``5%`` or ``0.05``."""
+
+Duration = Annotated[Micros, "duration"]
+"""A span in microseconds, written ``12h``."""
 
 LEAST = 1e-100
 """Of a limit or a tolerance: losses are divided by it, and the largest is 1e100."""
@@ -160,9 +164,30 @@ class SlicesWatch(Watch, frozen=True, tag="slices"):
                 yield from positive(key, number)
 
 
+class LatencyWatch(Watch, frozen=True, tag="latency"):
+    """Do at most `tolerance` of the answers take longer than `slower_than`?
+
+    A limit for a percentile: that the 99th is at most 200 ms says that at most 1% are slower.
+    """
+
+    slower_than: Duration
+    tolerance: Share
+
+    def problems(self) -> Iterator[Wrong]:
+        """See `Watch`."""
+        if self.slower_than <= 0:
+            yield "slower_than", "must be longer than nothing, such as 200ms"
+
+
+class ErrorsWatch(Watch, frozen=True, tag="errors"):
+    """Do at most `tolerance` of the predictions fail?"""
+
+    tolerance: Share
+
+
 AnyWatch = (
-    BaselineWatch | DriftWatch | EstimateWatch | GuardrailWatch | PredictionShiftWatch | RegressionWatch
-    | SeasonalWatch | SlicesWatch
+    BaselineWatch | DriftWatch | ErrorsWatch | EstimateWatch | GuardrailWatch | LatencyWatch
+    | PredictionShiftWatch | RegressionWatch | SeasonalWatch | SlicesWatch
 )  # fmt: skip
 """Every kind there is; strict reading picks one by its tag."""
 

@@ -21,7 +21,8 @@ from lossloop.app.watching import BROKEN, fail, judge_found
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.records import Record
-from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.facts import optional
+from lossloop.ledger.joined.columns import Floats, numbers
 from lossloop.ledger.joined.join import Arrivals
 from lossloop.registry import versions
 
@@ -112,11 +113,18 @@ def _watches(lens: Lens) -> Iterator[tuple[str, OfArrivals]]:
 
 
 def _shown(batch: pa.RecordBatch, new: Arrivals, mine: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Arrived:
-    features = batch.column("features") if "features" in batch.schema.names else None
     places = new.place[mine]
-    if features is not None and len(places) < batch.num_rows:
-        features = features.take(pa.array(places))
-    return Arrived(y_pred=new.y_pred[mine], unit=new.unit[mine], seq=new.seq[mine], features=features)
+    features, took = (_of(batch, name, places) for name in ("features", "latency_ms"))
+    return Arrived(
+        y_pred=new.y_pred[mine], unit=new.unit[mine], seq=new.seq[mine], features=features,
+        latency_ms=None if took is None else numbers(took),
+    )  # fmt: skip
+
+
+def _of(batch: pa.RecordBatch, name: str, places: Int64) -> pa.Array | None:
+    """Some rows of a column that may be left out."""
+    column = optional(batch, name)
+    return column if column is None or len(places) == batch.num_rows else column.take(pa.array(places))
 
 
 def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrived, blocks: Int64) -> None:

@@ -106,8 +106,8 @@ class Lens:
         return low if np.isfinite(low) else 0.0
 
     def champion_rows(self, rows: Rows, champion: int) -> Rows:
-        """The rows that the champion answered as champion."""
-        return rows.pick((rows.version == champion) & (rows.role == CHAMPION))
+        """The rows that the champion answered as champion; one that failed has no loss."""
+        return rows.pick((rows.version == champion) & (rows.role == CHAMPION) & ~rows.failed)
 
     def labelled(self, rows: Rows) -> int:
         """How many rows had a loss at the judging age: their outcome, unless the loss needs none."""
@@ -192,14 +192,17 @@ def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:
 
 
 def _alike(y_pred: Floats, wanted: np.ndarray[Any, np.dtype[np.bool_]]) -> Iterator[tuple[Int64, Floats]]:
-    """The wanted rows by how many classes they have, with their predictions cut to as many."""
+    """The wanted rows by how many classes they have, with their predictions cut to as many.
+
+    Rows without any are left out: they failed, or were erased.
+    """
     if y_pred.ndim == 1:
         rows = np.flatnonzero(wanted)
         if len(rows):
             yield rows, y_pred[rows]
         return
     widths = np.count_nonzero(~np.isnan(y_pred), axis=1)
-    for width in np.unique(widths[wanted]).tolist():
+    for width in np.unique(widths[wanted & (widths > 0)]).tolist():
         rows = np.flatnonzero(wanted & (widths == width))
         yield rows, y_pred[rows, :width]
 

@@ -23,6 +23,7 @@ import numpy as np
 from lossloop.act.rollout import Rollout, Stage, propose
 from lossloop.act.settings import Settings
 from lossloop.app.acting import Acting
+from lossloop.app.answers import count_answers
 from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
@@ -203,6 +204,8 @@ class Loop:
         )  # fmt: skip
         count_reasons(self.books.documents, model, taken.missing)
         show(self.books.documents, model, lens, taken)
+        if frame.kind in PREDICTIONS:
+            count_answers(self.books.documents, model, frame.batch, taken.arrived)
         if not taken.arrived or history:
             return []
         acting = self._acting(model, now)

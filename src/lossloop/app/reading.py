@@ -9,6 +9,7 @@ import msgspec
 from lossloop.act import outbox
 from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
+from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
 from lossloop.app.reasons import reasons
 from lossloop.app.releases import part_of
@@ -60,6 +61,8 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),
         "losses": _losses(books, model),
+        "answers": answers(books.documents, model),
+        "errors": errors(books.documents, model),
     }
 
 
@@ -93,7 +96,8 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
     return {
         "model": model, "id": id, "version": found.version, "role": found.role,
         "propensity": found.propensity, "time": format_time(found.time), "unit": found.sent.get("unit"),
-        "y_pred": found.y_pred, "y_true": found.y_true,
+        "y_pred": found.y_pred, "error": found.sent.get("error"), "latency_ms": found.sent.get("latency_ms"),
+        "y_true": found.y_true,
         "outcome_time": None if found.labelled_at is None else format_time(found.labelled_at),
     }  # fmt: skip
 

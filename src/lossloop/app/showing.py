@@ -44,7 +44,7 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
     for new in taken.arrived:
         nothing = np.full(len(new), np.nan)
         known = nothing if lens.loss.needs_outcome else lens.scores(nothing, new.y_pred)
-        for place, rows in _by_place(new.version, new.role, new.block):
+        for place, rows in by_place(new.version, new.role, new.block):
             arrived[place] += len(rows)
             changed.setdefault(place, []).append((known[rows], nothing[rows]))
     for changes in taken.changes if lens.loss.needs_outcome else ():
@@ -52,7 +52,7 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
         # Most outcomes are the first of their prediction: nothing is taken back then.
         corrects = not np.isnan(changes.before).all()
         gone = lens.scores(changes.before, changes.y_pred) if corrects else np.full(len(changes), np.nan)
-        for place, rows in _by_place(changes.version, changes.role, changes.block):
+        for place, rows in by_place(changes.version, changes.role, changes.block):
             changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
         key = _key(model, place)
@@ -70,7 +70,7 @@ def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
     """What rows of a table add to what is shown, by place."""
     version, role, block, y_true, y_pred = table.columns(_SHOWN, rows)
     losses = lens.scores(y_true, y_pred)
-    for place, mine in _by_place(version, role, block):
+    for place, mine in by_place(version, role, block):
         empty = _empty(place, lens)
         found = losses[mine]
         yield msgspec.structs.replace(
@@ -95,7 +95,7 @@ def _key(model: str, place: Place) -> str:
     return f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
 
 
-def _by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:
+def by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:
     """Which rows belong to each place; most batches have but one."""
     for number, mine in _by_value(version, np.arange(len(version))):
         for code, ours in _by_value(role, mine):

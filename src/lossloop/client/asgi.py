@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from time import perf_counter
 from typing import Any
 
 from lossloop.client.asynchronous import AsyncClient
 from lossloop.client.client import Client
-from lossloop.client.exchange import HEADER, MOST_BYTES, Exchange, Extract, Version, is_recorded
+from lossloop.client.exchange import (
+    HEADER,
+    MOST_BYTES,
+    Exchange,
+    Extract,
+    Version,
+    is_recorded,
+    why_failed,
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -23,6 +32,9 @@ class RecordASGI:
     A successful answer in JSON is held until it is whole and its rows are in the spool; then it is sent on
     unchanged, with their ids in the header `Lossloop-Id`. All else passes through. What cannot be recorded is
     logged and counted (`backlog().lost`), and answered all the same.
+
+    What an answer took is recorded with it. Where the application raises, or answers with a status from 500
+    on, a failure is recorded: the version and the reason, and nothing of the request. It needs `version`.
 
     Args:
         app: The application.
@@ -52,7 +64,11 @@ class RecordASGI:
             await self._app(scope, receive, send)
         else:
             talk = _Talk(self._exchange, extract, receive, send)
-            await self._app(scope, talk.receive, talk.send)
+            try:
+                await self._app(scope, talk.receive, talk.send)
+            except Exception as error:
+                await talk.fail(type(error).__name__)
+                raise
 
 
 def _path(scope: Mapping[str, Any]) -> str:
@@ -66,6 +82,7 @@ class _Talk:
     def __init__(self, exchange: Exchange, extract: Extract, receive: Receive, send: Send) -> None:
         self._exchange, self._extract = exchange, extract
         self._receive, self._send = receive, send
+        self._began, self._told = perf_counter(), False
         self._asked, self._answered = bytearray(), bytearray()
         self._start: Message | None = None
         """The beginning of an answer that is held."""
@@ -76,7 +93,15 @@ class _Talk:
             self._asked += message.get("body", b"")
         return message
 
+    async def fail(self, why: str) -> None:
+        """Record that there is no answer, once."""
+        if not self._told:
+            self._told = True
+            await self._exchange.fail_soon(why, self._began)
+
     async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and (why := why_failed(message["status"])):
+            await self.fail(why)
         if message["type"] == "http.response.start" and _is_recorded(message):
             self._start = message
         elif self._start is not None and message["type"] == "http.response.body":
@@ -93,7 +118,10 @@ class _Talk:
         elif more:
             return
         else:
-            ids = await self._exchange.record_soon(self._extract, bytes(self._asked), bytes(self._answered))
+            self._told = True
+            ids = await self._exchange.record_soon(
+                self._extract, bytes(self._asked), bytes(self._answered), self._began
+            )
             if ids is not None:
                 headers = [*start.get("headers", ()), (HEADER.lower().encode(), ids.encode())]
                 self._start = {**start, "headers": headers}

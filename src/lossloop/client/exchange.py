@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -43,35 +44,71 @@ class Exchange:
         """What makes rows of exchanges at this path; None where they are not recorded."""
         return next((extract for pattern, extract in self._routes if pattern.fullmatch(path)), None)
 
-    def record(self, extract: Extract, asked: bytes, answered: bytes) -> str | None:
-        """Hand over an exchange; the header's value, None where there is none."""
+    def record(self, extract: Extract, asked: bytes, answered: bytes, began: float) -> str | None:
+        """Hand over an exchange that `began` then; the header's value, None where there is none."""
         try:
-            rows = self._rows(extract, asked, answered)
+            rows = self._rows(extract, asked, answered, began)
             return _header(self._sender.hand_over(Kind.PREDICTION, self._model, rows))
         except Exception as error:  # noqa: BLE001 - the service has answered, and its caller is told so
             self.lose(f"{type(error).__name__}: {error}")
         return None
 
-    async def record_soon(self, extract: Extract, asked: bytes, answered: bytes) -> str | None:
+    async def record_soon(self, extract: Extract, asked: bytes, answered: bytes, began: float) -> str | None:
         """The same without holding up the event loop."""
         try:
-            rows = self._rows(extract, asked, answered)
+            rows = self._rows(extract, asked, answered, began)
             return _header(await hand_over(self._sender, Kind.PREDICTION, self._model, rows))
         except Exception as error:  # noqa: BLE001 - as above
             self.lose(f"{type(error).__name__}: {error}")
         return None
 
+    def fail(self, why: str, began: float) -> None:
+        """Hand over that a version gave no answer; left out where only rows say which version that is."""
+        try:
+            if rows := self._failure(why, began):
+                self._sender.hand_over(Kind.PREDICTION, self._model, rows)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.lose(f"{type(error).__name__}: {error}")
+
+    async def fail_soon(self, why: str, began: float) -> None:
+        """The same without holding up the event loop."""
+        try:
+            if rows := self._failure(why, began):
+                await hand_over(self._sender, Kind.PREDICTION, self._model, rows)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.lose(f"{type(error).__name__}: {error}")
+
     def lose(self, why: str) -> None:
         """Count an exchange that could not be recorded."""
         self._sender.lose(1, why)
 
-    def _rows(self, extract: Extract, asked: bytes, answered: bytes) -> list[Row]:
+    def _failure(self, why: str, began: float) -> list[Row]:
+        version = self._told_version()
+        row = {"version": version, "y_pred": None, "error": why, "latency_ms": since(began)}
+        return [] if version is None else [row]
+
+    def _told_version(self) -> int | None:
+        return self._version() if callable(self._version) else self._version
+
+    def _rows(self, extract: Extract, asked: bytes, answered: bytes, began: float) -> list[Row]:
+        took = {"latency_ms": since(began)}
         made = extract(_read(asked, "request"), _read(answered, "answer"))
         if made is None:
             return []
         rows = [made] if isinstance(made, Mapping) else list(made)
-        version = self._version() if callable(self._version) else self._version
-        return rows if version is None else [{"version": version, **row} for row in rows]
+        version = self._told_version()
+        said = took if version is None else {"version": version, **took}
+        return [{**said, **row} for row in rows]
+
+
+def since(began: float) -> float:
+    """Milliseconds since a moment of `time.perf_counter`, to the microsecond."""
+    return round((perf_counter() - began) * 1000.0, 3)
+
+
+def why_failed(status: int) -> str | None:
+    """Why there is no answer, where the service is to blame; None where there is one, or its caller is."""
+    return f"HTTP {status}" if status >= 500 else None
 
 
 def is_recorded(status: int, content_type: str, content_encoding: str) -> bool:

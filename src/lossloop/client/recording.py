@@ -9,8 +9,9 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from time import perf_counter
 from types import TracebackType
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -18,7 +19,8 @@ import msgspec
 
 from lossloop.client.asynchronous import AsyncClient, hand_over
 from lossloop.client.client import Client
-from lossloop.client.rows import Kind, to_json
+from lossloop.client.exchange import since
+from lossloop.client.rows import LONGEST_NAME, Kind, to_json
 from lossloop.core.errors import InputError
 from lossloop.core.ids import new_id
 
@@ -50,10 +52,15 @@ class Draft:
     role: str | None = None
     propensity: float | None = None
     time: datetime = field(default_factory=lambda: datetime.now(UTC))
+    latency_ms: float | None = None
+    """Measured unless it is set."""
+    error: str | None = None
+    """Why there is no `y_pred`."""
 
     def row(self) -> dict[str, Any]:
         """What is handed over of it."""
-        return {key: value for key, value in vars(self).items() if value is not None}
+        row = {key: value for key, value in vars(self).items() if value is not None}
+        return row if self.error is None else {**row, "error": self.error[:LONGEST_NAME], "y_pred": None}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +71,7 @@ class Extract:
     unit: Callable[..., str | None] | None
     features: Callable[..., Any] | Sequence[str] | bool
     y_pred: Callable[[Any], Any] | None
+    error: Callable[[Exception], str | None]
 
     def drafts(self, version: int, calls: Sequence[_Call]) -> list[Draft]:
         """A draft for each call, or row, before it is answered."""
@@ -83,15 +91,31 @@ class Extract:
             draft.features = msgspec.Raw(raw if raw[:1] == b"{" else to_json({call.name: draft.features}))
         return draft
 
-    def fill(self, drafts: Sequence[Draft], answers: Sequence[Any]) -> list[dict[str, Any]]:
-        """The rows to hand over, once the function has answered."""
+    def fill(self, drafts: Sequence[Draft], answers: Sequence[Any], took: float) -> list[dict[str, Any]]:
+        """The rows to hand over, once the function has answered, which took so many ms."""
         if len(drafts) != len(answers):
             raise InputError(
                 f"{len(drafts)} rows were given to a batch function and {len(answers)} came back"
             )
         for draft, answer in zip(drafts, answers, strict=True):
             draft.y_pred = self.y_pred(answer) if self.y_pred else answer
+            draft.latency_ms = took
         return [draft.row() for draft in drafts]
+
+    def failed(self, drafts: Sequence[Draft], error: Exception, took: float) -> list[dict[str, Any]]:
+        """The rows to hand over where the function has raised; none where that is no failure.
+
+        Their ids are new: what is tried again may be answered under the ids of the first try.
+        """
+        why = self.error(error)
+        if not why:
+            return []
+        return [replace(draft, id=new_id(), error=why, latency_ms=took).row() for draft in drafts]
+
+
+def named(error: Exception) -> str:
+    """The kind of an exception. What it says may name people, and is another one each time."""
+    return type(error).__name__
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,9 +203,15 @@ class Recorder:
 
         @functools.wraps(function)
         def recorded(*args: P.args, **kwargs: P.kwargs) -> T:
-            drafts = self._asked(shape, args, kwargs)
-            result = function(*args, **kwargs)
-            self._answered(drafts, result)
+            drafts, began = self._asked(shape, args, kwargs), perf_counter()
+            try:
+                result = function(*args, **kwargs)
+            except Exception as error:
+                if failures := self._failures(drafts, error, since(began)):
+                    self._hand_over(failures, failed=True)
+                raise
+            if (rows := self._rows(drafts, result, since(began))) is not None:
+                self._hand_over(rows)
             return result
 
         return recorded
@@ -189,16 +219,25 @@ class Recorder:
     def _awaited(self, function: Any, shape: _Shape) -> Any:
         @functools.wraps(function)
         async def recorded(*args: Any, **kwargs: Any) -> Any:
-            drafts = self._asked(shape, args, kwargs)
-            result = await function(*args, **kwargs)
-            if (rows := self._rows(drafts, result)) is not None:
-                try:
-                    self._recorded(await hand_over(self._sender, Kind.PREDICTION, self._model, rows))
-                except Exception as error:  # noqa: BLE001 - the prediction was made, and is answered
-                    self._lose(len(rows), error)
+            drafts, began = self._asked(shape, args, kwargs), perf_counter()
+            try:
+                result = await function(*args, **kwargs)
+            except Exception as error:
+                if failures := self._failures(drafts, error, since(began)):
+                    await self._hand_over_soon(failures, failed=True)
+                raise
+            if (rows := self._rows(drafts, result, since(began))) is not None:
+                await self._hand_over_soon(rows)
             return result
 
         return recorded
+
+    async def _hand_over_soon(self, rows: list[dict[str, Any]], *, failed: bool = False) -> None:
+        try:
+            ids = await hand_over(self._sender, Kind.PREDICTION, self._model, rows)
+            self._recorded([] if failed else ids)
+        except Exception as error:  # noqa: BLE001 - the prediction was made, and is answered
+            self._lose(len(rows), error)
 
     def __enter__(self) -> Draft:
         _last.set(())
@@ -208,22 +247,28 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - a function of the service's; the block goes on
             failed = error
         draft = Draft(version=version)
-        _open.set((*_open.get(), (draft, failed)))
+        _open.set((*_open.get(), (draft, failed, perf_counter())))
         return draft
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        *before, (draft, failed) = _open.get()
+        *before, (draft, failed, began) = _open.get()
         _open.set(tuple(before))
+        took = since(began) if draft.latency_ms is None else draft.latency_ms
+        if isinstance(error, Exception):
+            rows = self._failures(failed or [draft], error, took)
+            if rows:
+                self._hand_over(rows, failed=True)
         if error is not None:
             return
-        if failed is None and draft.y_pred is None:
-            failed = InputError("there is no prediction: set y_pred in the block")
+        if failed is None and draft.y_pred is None and draft.error is None:
+            failed = InputError("there is no prediction: set y_pred in the block, or error")
+        draft.latency_ms = took
         if failed is not None:
             self._lose(1, failed)
         else:
-            self._hand_over([draft.row()])
+            self._hand_over([draft.row()], failed=draft.error is not None)
 
     def _asked(self, shape: _Shape, args: Any, kwargs: Any) -> list[Draft] | Exception:
         """A draft of each row; or what went wrong, which is told only if there is a prediction to record."""
@@ -234,24 +279,30 @@ class Recorder:
         except Exception as error:  # noqa: BLE001 - functions of the service's; the prediction goes on
             return error
 
-    def _answered(self, drafts: list[Draft] | Exception, result: Any) -> None:
-        rows = self._rows(drafts, result)
-        if rows is not None:
-            self._hand_over(rows)
+    def _failures(
+        self, drafts: list[Draft] | Exception, error: Exception, took: float
+    ) -> list[dict[str, Any]]:
+        """Rows of a call that raised; none where what it was about could not be told."""
+        try:
+            return [] if isinstance(drafts, Exception) else self._extract.failed(drafts, error, took)
+        except Exception as other:  # noqa: BLE001 - the service's function, and its own error goes on
+            self._lose(1, other)
+            return []
 
-    def _rows(self, drafts: list[Draft] | Exception, result: Any) -> list[dict[str, Any]] | None:
+    def _rows(self, drafts: list[Draft] | Exception, result: Any, took: float) -> list[dict[str, Any]] | None:
         if isinstance(drafts, Exception):
             self._lose(1, drafts)
             return None
         try:
-            return self._extract.fill(drafts, listed(result) if self._batch else [result])
+            return self._extract.fill(drafts, listed(result) if self._batch else [result], took)
         except Exception as error:  # noqa: BLE001 - as above
             self._lose(len(drafts), error)
             return None
 
-    def _hand_over(self, rows: list[dict[str, Any]]) -> None:
+    def _hand_over(self, rows: list[dict[str, Any]], *, failed: bool = False) -> None:
         try:
-            self._recorded(self._sender.hand_over(Kind.PREDICTION, self._model, rows))
+            ids = self._sender.hand_over(Kind.PREDICTION, self._model, rows)
+            self._recorded([] if failed else ids)
         except Exception as error:  # noqa: BLE001 - the prediction was made, and is answered
             self._lose(len(rows), error)
 
@@ -262,8 +313,8 @@ class Recorder:
         self._sender.lose(rows, f"{type(error).__name__}: {error}")
 
 
-_open: ContextVar[tuple[tuple[Draft, Exception | None], ...]] = ContextVar("lossloop_open", default=())
-"""The drafts of the blocks that this thread or task is in, and what went wrong with them."""
+_open: ContextVar[tuple[tuple[Draft, Exception | None, float], ...]] = ContextVar("lossloop_open", default=())
+"""The drafts of the blocks that this thread or task is in, what went wrong with them, and when they began."""
 
 
 def record(
@@ -275,15 +326,17 @@ def record(
     unit: Callable[..., str | None] | None = None,
     features: Callable[..., Any] | Sequence[str] | bool = True,
     y_pred: Callable[[Any], Any] | None = None,
+    error: Callable[[Exception], str | None] = named,
     batch: bool = False,
 ) -> Recorder:
     """Record what a function predicts: ``@ll.record(client, "fraud", version=3)``.
 
     Works on plain and async functions and methods. What the function returns or raises is passed on
-    unchanged; a call that raises is not recorded. The id of what was recorded is `ll.last_id()`.
+    unchanged. What an answer took is recorded with it; a call that raises is recorded as a failure, under an
+    id of its own. The id of what was answered is `ll.last_id()`.
 
     As a context manager, ``with ll.record(client, "fraud", version=3) as made:``, it gives a draft whose
-    attributes are set inside: `y_pred`, `id`, `unit`, `features`, `role`, `propensity`.
+    attributes are set inside: `y_pred` (or `error`), `id`, `unit`, `features`, `role`, `propensity`.
 
     Args:
         client: Made with a spool.
@@ -294,8 +347,11 @@ def record(
         features: Makes the features of the arguments; or the names of those to record; False records none. By
             default the only argument if it is a mapping (or becomes one in JSON), else all arguments by name.
         y_pred: Makes the prediction of what the function returns; by default that itself.
-        batch: The function takes many rows at once and returns as many predictions: each is recorded, and the
-            functions above are called with one row. Rows may be a list, an array or a data frame.
+        error: Makes the reason of an exception, or None where that is no failure; by default its type's name.
+            What it says is not recorded: it may name people, and reasons are counted by what they are.
+        batch: The function takes many rows at once and returns as many predictions: each is recorded, and
+            took as long as all; the functions above are called with one row. Rows may be a list, an array or
+            a data frame.
     """
-    extract = Extract(id=id, unit=unit, features=features, y_pred=y_pred)
+    extract = Extract(id=id, unit=unit, features=features, y_pred=y_pred, error=error)
     return Recorder(client, model, version, extract, batch)

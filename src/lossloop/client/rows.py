@@ -32,6 +32,10 @@ class PredictionRow(_Answered, total=False):
     features: Any
     role: str
     propensity: float
+    latency_ms: float
+    """What the answer took."""
+    error: str
+    """Why there is none; `y_pred` is None then."""
 
 
 class _Known(TypedDict):

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from lossloop.client.asynchronous import AsyncClient
 from lossloop.client.client import Client
-from lossloop.client.exchange import HEADER, MOST_BYTES, Exchange, Extract, Version, is_recorded
+from lossloop.client.exchange import (
+    HEADER,
+    MOST_BYTES,
+    Exchange,
+    Extract,
+    Version,
+    is_recorded,
+    why_failed,
+)
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -39,19 +48,27 @@ class RecordWSGI:
         extract = self._exchange.extract(path)
         if extract is None:
             return self._app(environ, start_response)
-        asked = _Tee(environ["wsgi.input"])
+        asked, began = _Tee(environ["wsgi.input"]), perf_counter()
         held = _Held(start_response)
-        answer = self._app({**environ, "wsgi.input": asked}, held.start)
         try:
-            parts = self._parts(extract, asked, held, iter(answer))
-        except BaseException:
-            _close(answer)
+            answer = self._app({**environ, "wsgi.input": asked}, held.start)
+            try:
+                parts = self._parts(extract, asked, held, iter(answer), began)
+            except BaseException:
+                _close(answer)
+                raise
+        except Exception as error:
+            self._exchange.fail(type(error).__name__, began)
             raise
         return _Answer(parts, answer)
 
-    def _parts(self, extract: Extract, asked: _Tee, held: _Held, answer: Iterator[bytes]) -> Iterator[bytes]:
+    def _parts(
+        self, extract: Extract, asked: _Tee, held: _Held, answer: Iterator[bytes], began: float
+    ) -> Iterator[bytes]:
         """What is sent on: all at once if it was recorded, else as it comes."""
         held.hold(answer, 1)  # an application has begun its answer once there is something of it
+        if why := why_failed(held.status):
+            self._exchange.fail(why, began)
         if not held.is_recorded():
             held.go_on()
             return chain(held.parts, answer)
@@ -61,7 +78,7 @@ class RecordWSGI:
             self._exchange.lose(f"a request or an answer has more than {MOST_BYTES} bytes")
             held.go_on()
             return chain([body], answer)
-        held.go_on(self._exchange.record(extract, bytes(asked.copy), body))
+        held.go_on(self._exchange.record(extract, bytes(asked.copy), body, began))
         return iter([body])
 
 
@@ -89,10 +106,14 @@ class _Held:
             self.parts.append(part)
             held += len(part)
 
+    @property
+    def status(self) -> int:
+        """The answer's; 0 where it has none."""
+        return int(self._status[:3]) if self._status[:3].isdigit() else 0
+
     def is_recorded(self) -> bool:
         found = {name.lower(): value for name, value in self._headers}
-        status = int(self._status[:3]) if self._status[:3].isdigit() else 0
-        return is_recorded(status, found.get("content-type", ""), found.get("content-encoding", ""))
+        return is_recorded(self.status, found.get("content-type", ""), found.get("content-encoding", ""))
 
     def go_on(self, ids: str | None = None) -> None:
         headers = [*self._headers, *([(HEADER, ids)] if ids is not None else [])]

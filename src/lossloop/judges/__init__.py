@@ -33,6 +33,7 @@ from lossloop.judges.reference import (
     refuse_per_row,
 )
 from lossloop.judges.seasonal import Seasonal, SeasonalGuardrail
+from lossloop.judges.shares import Share
 from lossloop.judges.skill import Skill
 from lossloop.judges.sliced import SliceLosses, SliceState
 from lossloop.judges.slicereferences import bound_of_blocks, bound_of_rows, slice_references
@@ -73,6 +74,7 @@ __all__ = [
     "Seasonal",
     "SeasonalGuardrail",
     "Shadow",
+    "Share",
     "Sketch",
     "Skill",
     "SliceFinding",

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lossloop.ledger.base import Entry, Log, LogReader, Offsets, Position
 from lossloop.ledger.expired import Needs, expired
-from lossloop.ledger.facts import command, decisions, outcomes, tick
+from lossloop.ledger.facts import command, decisions, outcomes, predictions, tick
 from lossloop.ledger.frames import Damage, Frame, Kind
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Chunk, Store
@@ -487,8 +487,19 @@ def _one_of_each() -> list[Frame]:
         decisions([("m/0", "{}"), ("m/1", "[1]")], now=7),
         tick(8, now=-1),
         Frame(kind=Kind.PREDICTION, time=9, batch=batch.slice(0, 0)),
+        _answered(),
+        expired(_answered(), Needs(keys=Keys(b"secret"))),
         expired(Frame(kind=Kind.OUTCOME, time=10, batch=batch), Needs(keys=Keys(b"secret"))),
     ]
+
+
+def _answered() -> Frame:
+    """An answer, and a prediction that failed."""
+    columns = {
+        "id": ["a", "b"], "version": [1, 1], "time": [3, 4], "y_pred": [0.5, None],
+        "latency_ms": [12.5, None], "error": [None, "TimeoutError"],
+    }  # fmt: skip
+    return Frame(kind=Kind.PREDICTION, time=11, batch=predictions(columns, model="m"))
 
 
 def _numbered(number: int) -> Frame:

@@ -38,7 +38,9 @@ _NEEDED: Mapping[Kind, tuple[str, ...]] = {
 }
 _TYPES = {"id": _TEXTS, "unit": _TEXTS, "content": (pa.binary(), pa.large_binary())}
 """What is hashed."""
-_OPTIONAL = ("role", "propensity", "shadow_version", "shadow_y_pred", "reason")
+_OPTIONAL = (
+    "role", "propensity", "shadow_version", "shadow_y_pred", "reason", "latency_ms", "error"
+)  # fmt: skip
 
 
 _USED = {

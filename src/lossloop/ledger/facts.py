@@ -4,6 +4,7 @@
 list of numbers where a prediction is a vector; `features` a struct where the version declares its
 features or they were sent by column, else the JSON text that was sent. A prediction without `role` is the
 champion's, without `propensity` its arm was certain, and `content` is there where Lossloop itself answered.
+One that failed has no `y_pred`, and says why in `error`; `latency_ms` is what it took.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ DECISIONS = pa.schema([("id", pa.string()), ("body", pa.string())])
 TICKS = pa.schema([("time", TIME)])
 OPTIONAL: Mapping[str, pa.DataType | None] = {
     "unit": pa.string(), "role": pa.string(), "propensity": pa.float64(), "shadow_version": pa.int32(),
-    "shadow_y_pred": None, "content": pa.binary(), "features": None,
+    "shadow_y_pred": None, "content": pa.binary(), "features": None, "latency_ms": pa.float64(),
+    "error": pa.string(),
 }  # fmt: skip
 """Columns of predictions that may be left out; None for the type of what is given."""
 _UNSAID: Mapping[str, Any] = {"role": str(Role.CHAMPION), "propensity": 1.0}
@@ -49,6 +51,8 @@ def predictions(columns: Mapping[str, Any], *, model: str) -> pa.RecordBatch:
         model: Whose predictions these are.
     """
     y_pred = _array(columns["y_pred"], None)
+    if pa.types.is_null(y_pred.type):  # all of them failed
+        y_pred = y_pred.cast(pa.float64())
     arrays: dict[str, pa.Array] = {
         "id": _array(columns["id"], pa.string()),
         "version": _array(columns["version"], pa.int32()),

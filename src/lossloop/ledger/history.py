@@ -41,7 +41,8 @@ def labelled(
         for table in (Table(store, model), Table(store, history_of(model)))
     ]
     y_true = np.where(np.isnan(found[0]), found[1], found[0])
-    come = ~np.isnan(y_true)
+    answered = asked["y_pred"].is_valid().to_numpy(zero_copy_only=False)
+    come = ~np.isnan(y_true) & answered  # of one that failed nothing was predicted
     if not come.any():
         raise InputError(f"{model} has no predictions with an outcome yet")
     return asked.filter(pa.array(come)).append_column("y_true", pa.array(y_true[come]))

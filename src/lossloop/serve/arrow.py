@@ -73,7 +73,7 @@ def _column(name: str, array: pa.Array) -> pa.Array | None:
             return _time(array)
         if name == "features":
             return _features(array)
-        if name in ("id", "unit", "role", "reason"):
+        if name in ("id", "unit", "role", "reason", "error"):
             return _text(name, array)
         return array if name == "version" and pa.types.is_integer(array.type) else _number(name, array)
     except (pa.ArrowException, UnicodeDecodeError) as error:

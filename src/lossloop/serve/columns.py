@@ -34,7 +34,7 @@ from lossloop.core.tasks import (
     predictions_fit,
 )
 from lossloop.ledger.facts import TIME, VECTORS
-from lossloop.serve.reading import LONGEST_NAME
+from lossloop.serve.reading import LONGEST_NAME, MOST_LATENCY
 
 Column: TypeAlias = list[Any] | pa.Array
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
@@ -125,6 +125,22 @@ def outputs(column: Column, task: Task) -> Checked:
         found = numbers(column)
         fit = predictions_fit(task, _floats(found.values))
     return Checked(found.values, found.fit & fit & filled(found.values))
+
+
+def answers(column: Column, task: Task, errors: pa.Array) -> Checked:
+    """Predictions of a task; null where, and only where, an error says that there is none."""
+    failed = filled(errors)
+    none = np.array([value is None for value in column]) if isinstance(column, list) else ~filled(column)
+    found = outputs(column, task)
+    return Checked(found.values, np.where(failed, none, found.fit))
+
+
+def latencies(column: Column) -> Checked:
+    """Milliseconds from 0 on; nulls fit."""
+    found = numbers(column)
+    took = _floats(found.values)
+    fit = ((took >= 0) & (took <= MOST_LATENCY)) | ~filled(found.values)
+    return Checked(found.values, found.fit & fit)
 
 
 def _lists(

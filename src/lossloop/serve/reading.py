@@ -11,12 +11,14 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from lossloop.core.clock import FUTURE_TOLERANCE, Micros, format_time, parse_time
+from lossloop.core.clock import FUTURE_TOLERANCE, LONGEST, Micros, format_time, parse_time
 from lossloop.core.errors import InputError, alternatives
 from lossloop.core.ids import digest
 
 T = TypeVar("T")
 LONGEST_NAME = 256
+MOST_LATENCY = LONGEST / 1000
+"""Milliseconds that a prediction may have taken; sums of them stay numbers."""
 
 
 @dataclass(kw_only=True)

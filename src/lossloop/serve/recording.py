@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from lossloop.core.errors import InputError
-from lossloop.core.tasks import Mask
+from lossloop.core.tasks import Mask, Task
 from lossloop.serve import columns
-from lossloop.serve.batch import Batch, Columns, Rows
+from lossloop.serve.batch import ABSENT, Batch, Columns, Rows
 from lossloop.serve.columns import Checked, Column
 from lossloop.serve.ids import new_ids
 from lossloop.serve.reading import check_first, twice
@@ -47,13 +47,16 @@ def take_predictions(batch: Batch, terms: Terms) -> Taken:
         batch = batch.by_column()
     sent = batch.columns
     ids, made = _ids(sent.get("id"), batch.count)
+    errors = columns.texts(sent["error"]) if "error" in sent else None
     checked = {
         "id": ids,
         "version": columns.versions(sent["version"], terms.known),
-        "y_pred": columns.outputs(sent["y_pred"], terms.traffic.task),
+        "y_pred": _answers(sent["y_pred"], terms.traffic.task, errors),
         "time": _times(sent.get("time"), batch.count, terms),
         **{name: check(sent[name]) for name, check in _OPTIONAL.items() if name in sent},
     }
+    if errors is not None:
+        checked["error"] = errors
     fit, problems = _judge(batch, terms, checked, read_recorded)
     shown = None
     if made:
@@ -119,12 +122,22 @@ def _features(column: Column) -> Checked:
     return Checked(column, np.array([value is None or _is_object(value) for value in column.to_pylist()]))
 
 
+def _answers(column: Column, task: Task, errors: Checked | None) -> Checked:
+    """What was predicted, null where that failed."""
+    if errors is None:
+        return columns.outputs(column, task)
+    if isinstance(column, list):  # a row that failed may not have the key at all
+        column = [None if value is ABSENT else value for value in column]
+    return columns.answers(column, task, errors.values)
+
+
 _OBJECT = msgspec.json.Decoder(dict[str, Any])
 _OPTIONAL: Mapping[str, Callable[[Column], Checked]] = {
     "unit": columns.texts,
     "role": columns.roles,
     "propensity": columns.propensities,
     "features": _features,
+    "latency_ms": columns.latencies,
 }
 
 

@@ -17,9 +17,11 @@ from lossloop.core.ids import new_id
 from lossloop.core.records import Role
 from lossloop.core.tasks import read_label, read_prediction
 from lossloop.core.traffic import Traffic
-from lossloop.serve.reading import check_shape, moment, text, whole
+from lossloop.serve.reading import MOST_LATENCY, check_shape, moment, text, whole
 
-PREDICTION_KEYS = ("id", "version", "y_pred", "time", "unit", "role", "propensity", "features")
+PREDICTION_KEYS = (
+    "id", "version", "y_pred", "time", "unit", "role", "propensity", "features", "latency_ms", "error"
+)  # fmt: skip
 PREDICTION_NEEDS = ("version", "y_pred")
 OUTCOME_KEYS = ("id", "y_true", "time", "reason")
 OUTCOME_NEEDS = ("id", "y_true")
@@ -46,7 +48,7 @@ def read_recorded(row: Any, place: int, terms: Terms) -> dict[str, Any]:
         names = [str(version) for version in terms.known]
         kind = f"version of {terms.traffic.model}"
         raise UnknownName(kind, str(number), names, field="version", row=place)
-    features, role = row.get("features"), row.get("role")
+    features, role, error = row.get("features"), row.get("role"), text(row, "error", place)
     if features is not None and not isinstance(features, dict):
         raise InputError("features must be an object of names to values", field="features", row=place)
     if role is not None and role not in ROLES:
@@ -54,13 +56,45 @@ def read_recorded(row: Any, place: int, terms: Terms) -> dict[str, Any]:
     return {
         "id": text(row, "id", place) or new_id(),
         "version": number,
-        "y_pred": read_prediction(terms.traffic.task, row.get("y_pred"), row=place),
+        "y_pred": _answer(row, error, place, terms),
         "time": moment(row, place, now=terms.now, replays=terms.replays),
         "unit": text(row, "unit", place),
         "role": role or ROLES[0],
         "propensity": _propensity(row.get("propensity"), place),
         "features": None if features is None else encoded(features).decode(),
+        "latency_ms": _latency(row.get("latency_ms"), place),
+        "error": error,
     }
+
+
+def _answer(row: Any, error: str | None, place: int, terms: Terms) -> float | list[float] | None:
+    """What was predicted; None where that failed."""
+    if error is None:
+        return read_prediction(terms.traffic.task, row.get("y_pred"), row=place)
+    if row.get("y_pred") is not None:
+        raise InputError(
+            "an error says why there is no y_pred; send one of the two", field="error", row=place
+        )
+    return None
+
+
+def _latency(value: Any, place: int) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= MOST_LATENCY:
+        raise InputError(
+            f"latency_ms must be a number from 0 to {MOST_LATENCY:g} (100 years), not {_short(value)}",
+            field="latency_ms",
+            row=place,
+        )
+    return float(value)
+
+
+def _short(value: Any) -> str:
+    """A value as it is told: somebody may have sent a number of thousands of digits, or a long text."""
+    if isinstance(value, int) and abs(value) > MOST_LATENCY:
+        return "a larger one"
+    return format(value, ".6g") if isinstance(value, float) else f"{value!r:.40}"
 
 
 def _propensity(value: Any, place: int) -> float:

@@ -84,7 +84,7 @@ def test_a_version_is_a_number_or_a_column() -> None:
     ("maps", "said", "words"),
     [
         (["y_pred"], {}, r"'y_pred' is no mapping; write NAME=COLUMN"),
-        (["score=y_pred"], {}, r"'score' is nothing that is imported; there are: features, id"),
+        (["score=y_pred"], {}, r"'score' is nothing that is imported; there are: error, features, id"),
         (["y_true=x"], {}, r"predictions have no 'y_true'; did you mean"),
         (["id=transactoin"], {}, r"unknown column 'transactoin'; did you mean 'transaction'"),
         (["id=transaction,who"], {}, r"id is one column, not 2"),

@@ -88,8 +88,9 @@ class Past:
     def champion_rows(self, crowned: Crowned) -> Int64:
         """The numbers of all rows behind a coronation that its version answered as champion, from 0."""
         behind = np.arange(crowned.seq, len(self.table))
-        version, role = self.table.columns(["version", "role"], behind)
-        mine: Int64 = behind[(version == crowned.version) & (role == CHAMPION)]
+        version, role, y_pred, key = self.table.columns(["version", "role", "y_pred", "key_low"], behind)
+        failed = np.isnan(y_pred if y_pred.ndim == 1 else y_pred[:, 0]) & (key != 0)
+        mine: Int64 = behind[(version == crowned.version) & (role == CHAMPION) & ~failed]
         return mine
 
     def blocks(self, policy: Policy, after: int) -> Iterator[tuple[Block, int, int]]:

@@ -19,7 +19,7 @@ from lossloop.app.watches import judge_of
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Verdict
-from lossloop.judges import Audited, Estimated, Guardrail, Regression
+from lossloop.judges import Audited, Estimated, Guardrail, Regression, Share
 from lossloop.judges.base import Judge
 from lossloop.registry import Version, versions
 
@@ -28,9 +28,10 @@ _GOOD, _BAD = ("promote", "ramp"), ("roll_back", "refuse")
 
 @dataclass(frozen=True, kw_only=True)
 class Measure:
-    """What a mean loss is measured by, in the loss's unit."""
+    """What a mean loss, or a share, is measured by, in its own unit."""
 
     limit: float
+    what: str = "mean loss"
     reference: float | None = None
     """What the effect is a difference from; None where the effect is the mean itself."""
 
@@ -82,8 +83,9 @@ def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[s
         for name, judge in _judges(lens, version):
             if isinstance(judge, Regression):
                 found[name, number] = Measure(limit=judge.limit, reference=judge.reference.estimate)
-            elif isinstance(judge, Audited | Estimated | Guardrail):
-                found[name, number] = Measure(limit=judge.limit, reference=None)
+            elif isinstance(judge, Audited | Estimated | Guardrail | Share):
+                what = f"share {judge.what}" if isinstance(judge, Share) else "mean loss"
+                found[name, number] = Measure(limit=judge.limit, what=what)
     return found
 
 

@@ -39,12 +39,12 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     low, high = ([_of(point, side, origin) for point in points] for side in ("low", "high"))
     own = [_round(point.mean) for point in points]
     limits = _limits(history, chapter, measure)
-    what = "difference" if chapter.rollout else "mean loss"
+    what = "difference" if measure is None or chapter.rollout else measure.what
     data: Plain = {
         "x": xs,
         "series": [
             {"name": f"{what} since the beginning", "role": "champion", "y": mean, "lo": low, "hi": high,
-             "end": "mean" if not chapter.rollout else "difference"},
+             "end": "difference" if chapter.rollout else "share" if what.startswith("share") else "mean"},
             *([] if chapter.rollout else [{"name": "each step", "role": "champion", "y": own, "thin": True}]),
         ],
         "limits": [[xs[0], xs[-1], limit] for limit in limits],

@@ -15,9 +15,12 @@ from lossloop.app.importing.progress import recent
 from lossloop.app.reading import decisions as all_decisions
 from lossloop.app.reading import status as status_of
 
+MOST_SHOWN = 5
+"""Reasons of failures, the commonest first."""
+
 
 def status(model: str | None = None, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
-    """Show versions, traffic, watches, rollout and losses of one model, or of all.
+    """Show versions, traffic, watches, rollout, losses and how answers came, of one model or of all.
 
     Parameters
     ----------
@@ -88,6 +91,10 @@ def _show(found: dict[str, Any]) -> None:
         screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:
         show_table(screen, _losses(found))
+    if found["answers"]:
+        show_table(screen, _answers(found))
+        for why, count in sorted(found["errors"].items(), key=lambda each: (-each[1], each[0]))[:MOST_SHOWN]:
+            screen.print(f"  failed: {why}: {count:,}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _imported(each: dict[str, Any]) -> str:
@@ -131,3 +138,21 @@ def _losses(found: dict[str, Any]) -> Table:
             f"  {row['version']}", row["role"], f"{row['predictions']:,}", f"{row['outcomes']:,}", mean
         )
     return table
+
+
+def _answers(found: dict[str, Any]) -> Table:
+    """How answers came: which failed, and what the others took."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for heading in ("  version", "role", "predictions", "failed", "p50", "p95", "p99", "longest"):
+        table.add_column(heading, justify="left" if heading in ("  version", "role") else "right")
+    for row in found["answers"]:
+        took = row["latency_ms"] or {}
+        times = [_ms(took.get(name)) for name in ("p50", "p95", "p99", "max")]
+        table.add_row(
+            f"  {row['version']}", row["role"], f"{row['predictions']:,}", f"{row['failed']:,}", *times
+        )
+    return table
+
+
+def _ms(time: float | None) -> str:
+    return "-" if time is None else f"{time:,.3g} ms"

@@ -137,6 +137,9 @@ def _read(piece: Piece, plan: Plan, terms: Terms, sorts: MutableMapping[str, Sor
     return read
 
 
+_TEXTS = frozenset({"unit", "role", "reason", "error"})
+
+
 def _is_list(name: str, task: Task) -> bool:
     return (name == "y_pred" and task in LISTED) or (name == "y_true" and task in LISTED_LABELS)
 
@@ -162,7 +165,7 @@ def _scalar(name: str, raw: pa.Array, plan: Plan) -> Read:
         return whole(raw, name)
     if name == "y_true":
         return _labels(raw, name, plan)
-    return texts(raw, name) if name in ("unit", "role", "reason") else numbers(raw, name)
+    return texts(raw, name) if name in _TEXTS else numbers(raw, name)
 
 
 def _labels(raw: pa.Array, name: str, plan: Plan) -> Read:
@@ -183,7 +186,8 @@ def _checked(read: Mapping[str, Read], plan: Plan, terms: Terms) -> dict[str, Ch
     found = {"id": columns.texts(values["id"])}
     if plan.kind is Kind.PREDICTION:
         found["version"] = columns.versions(values["version"], terms.known)
-        found["y_pred"] = columns.outputs(values["y_pred"], task)
+        failed = values.get("error", pa.nulls(len(values["id"])))
+        found["y_pred"] = columns.answers(values["y_pred"], task, failed)
     else:
         found["y_true"] = columns.labels(values["y_true"], task)
     count = len(values["id"])
@@ -208,6 +212,8 @@ _OPTIONAL = {
     "propensity": columns.propensities,
     "features": _as_they_are,
     "reason": columns.texts,
+    "latency_ms": columns.latencies,
+    "error": columns.texts,
 }
 
 

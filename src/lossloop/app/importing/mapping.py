@@ -21,6 +21,8 @@ NEEDS: Mapping[Kind, tuple[str, ...]] = {
     Kind.PREDICTION: ("y_pred", "time"),
     Kind.OUTCOME: ("y_true",),
 }
+NAMED = ("error",)
+"""What is taken only where somebody says so: a column of this name is often how far off a prediction was."""
 LISTS = ("y_pred", "y_true", "features")
 """What several columns may make up together."""
 OTHERS = "*"
@@ -231,7 +233,7 @@ def _found(naming: Naming, kind: Kind, names: Sequence[str]) -> dict[str, tuple[
         columns[ours] = (theirs,) if isinstance(theirs, str) else theirs
     for ours in keys:
         made = (ours == "id" and naming.id_from) or (ours == "version" and naming.version is not None)
-        if ours not in columns and ours in names and not made:
+        if ours not in columns and ours in names and not made and ours not in NAMED:
             columns[ours] = (ours,)
     asked = [(f"map.{ours}", name) for ours, theirs in columns.items() for name in theirs if name != OTHERS]
     asked += [("id_from", name) for name in naming.id_from]

@@ -14,7 +14,7 @@ from lossloop.ledger.joined.columns import NEVER, Array, Int64, columns_of
 from lossloop.ledger.joined.table import LABELS, ROWS
 from lossloop.ledger.store import Chunk, Store
 
-_READ = ("key_high", "key_low", "version", "at")
+_READ = ("version", "at", "y_pred")
 
 
 class Due(NamedTuple):
@@ -95,7 +95,8 @@ def _last(chunks: Sequence[Chunk], labelled_at: Int64) -> Micros:
 
 
 def _count(rows: Mapping[str, Array], labelled_at: Int64, looking: Looking) -> Arrivals:
-    there = (rows["key_high"] != 0) | (rows["key_low"] != 0)  # of one that was erased nothing is known
+    # Of one that was erased nothing is known any more, and one that failed waits for no label.
+    there = ~np.isnan(rows["y_pred"] if rows["y_pred"].ndim == 1 else rows["y_pred"][:, 0])
     if not there.all():
         rows, labelled_at = {name: values[there] for name, values in rows.items()}, labelled_at[there]
     at, version = rows["at"], rows.get("version", np.zeros(len(labelled_at), np.int64))

@@ -29,7 +29,7 @@ from lossloop.ledger.store import Store
 MOST = 10_000
 """How many are listed, the most urgent first."""
 
-_READ = ("key_high", "key_low", "at", "role", "version")
+_READ = ("key_high", "key_low", "at", "role", "version", "y_pred")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,11 +103,12 @@ def _waiting(store: Store, model: str, rate: float, *, since: Micros) -> Wanted:
         if not len(rows["at"]) or rows["at"][-1] <= since:
             continue
         rows["row"] = np.arange(chunk.first, chunk.end)
-        mine = (rows["at"] > since) & drawn(rows["key_low"], rate) & (rows["key_low"] != 0)
+        answered = ~np.isnan(rows["y_pred"] if rows["y_pred"].ndim == 1 else rows["y_pred"][:, 0])
+        mine = (rows["at"] > since) & drawn(rows["key_low"], rate) & (rows["key_low"] != 0) & answered
         mine &= ~np.isin(rows["row"], labelled)
         if "role" in rows:
             mine &= rows["role"] == CHAMPION
-        found.append({name: values[mine] for name, values in rows.items()})
+        found.append({name: values[mine] for name, values in rows.items() if name != "y_pred"})
     return _first(found)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 from lossloop.act.watches import (
     BaselineWatch,
     DriftWatch,
+    ErrorsWatch,
     EstimateWatch,
     GuardrailWatch,
+    LatencyWatch,
     PredictionShiftWatch,
     RegressionWatch,
     SeasonalWatch,
@@ -17,6 +19,7 @@ from lossloop.act.watches import (
     Watch,
 )
 from lossloop.app.judging import Lens
+from lossloop.app.watches.answering import ErrorsKind, LatencyKind
 from lossloop.app.watches.base import Arrived, Found, OfArrivals, OfOutcomes
 from lossloop.app.watches.drift import DriftKind, PredictionShiftKind
 from lossloop.app.watches.estimates import AuditedKind, EstimateKind
@@ -41,8 +44,10 @@ OF_OUTCOMES: Mapping[type[Watch], OfOutcomes] = {
 """Kinds that judge predictions at their judging age."""
 OF_ARRIVALS: Mapping[type[Watch], OfArrivals] = {
     DriftWatch: DriftKind(),
-    PredictionShiftWatch: PredictionShiftKind(),
+    ErrorsWatch: ErrorsKind(),
     EstimateWatch: EstimateKind(),
+    LatencyWatch: LatencyKind(),
+    PredictionShiftWatch: PredictionShiftKind(),
 }
 """Kinds that judge predictions as they arrive."""
 

@@ -45,9 +45,16 @@ class Arrived:
     seq: Int64
     features: pa.Array | None
     """Their features, a struct or JSON text as they were sent; None where none were."""
+    latency_ms: Floats | None = None
+    """What each took, NaN where that was not said; None where no row says it."""
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    @property
+    def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of them gave no answer. Shape (n,)."""
+        return np.isnan(self.y_pred if self.y_pred.ndim == 1 else self.y_pred[:, 0])
 
 
 class OfOutcomes(Protocol):

@@ -351,6 +351,8 @@ def _contents(batch: pa.RecordBatch, rows: Mapping[str, Array]) -> Int64:
     bits = np.ascontiguousarray(y_pred).view(np.uint64)
     if y_pred.ndim == 2:  # whole numbers: their sum is the same however long the batch's other rows are
         bits = (np.where(np.isnan(y_pred), 0, bits) * _weights(y_pred.shape[1])).sum(axis=1, dtype=np.uint64)
+    elif batch.column("y_pred").null_count:  # those that failed are alike, among numbers and among lists
+        bits = np.where(np.isnan(y_pred), 0, bits)
     said ^= bits * np.uint64(0xC2B2AE3D27D4EB4F)
     found = said.view(np.int64)
     sent = contents_of(batch)

@@ -32,7 +32,8 @@ class Known:
     role: str
     propensity: float
     time: Micros
-    y_pred: Value
+    y_pred: Value | None
+    """None of one that failed."""
     y_true: Value | None
     labelled_at: Micros | None
     sent: Mapping[str, Any]
@@ -63,7 +64,7 @@ def _known(store: Store, log: LogReader, model: str, id: str, row: int, said: Ma
         role=ROLES[int(values["role"])],
         propensity=float(values["propensity"]),
         time=int(values["time"]),
-        y_pred=_plain(values["y_pred"]),
+        y_pred=None if np.isnan(values["y_pred"]).all() else _plain(values["y_pred"]),
         y_true=None if np.isnan(label["y_true"]).all() else _plain(label["y_true"]),
         labelled_at=None if labelled_at == NEVER else labelled_at,
         sent=_sent(store, log, model, id, row),

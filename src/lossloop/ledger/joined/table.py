@@ -59,6 +59,7 @@ class Rows:
     unit: Int64
     """A number per unit, 0 where there is none."""
     y_pred: Floats
+    """NaN of one that failed, and of one that was erased."""
     shadow_version: Int64
     """0 where there was no shadow."""
     shadow_y_pred: Floats
@@ -72,6 +73,12 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.seq)
+
+    @property
+    def failed(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Which of them were made and gave no answer. Shape (n,)."""
+        first = self.y_pred if self.y_pred.ndim == 1 else self.y_pred[:, 0]
+        return np.asarray(np.isnan(first) & (self.key_low != 0))
 
     def labels_by(self, age: Micros) -> Floats:
         """y_true as it was known when each prediction had this age; NaN where it was not."""
