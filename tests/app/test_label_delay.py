@@ -127,9 +127,10 @@ def test_an_absent_label_is_one_but_never_came(tmp_path: Path) -> None:
     assert ", 1,8" in summary(found)[0] or " absent" in summary(found)[0]
 
 
-def test_what_was_erased_is_not_counted(tmp_path: Path) -> None:
+def test_what_was_erased_or_failed_is_not_counted(tmp_path: Path) -> None:
     rows = {**predicted(1_000, days=10.0)}
-    rows["key_low"] = np.where(np.arange(1_000) < 600, 0, rows["key_low"]).astype(np.uint64)
+    rows["key_low"] = np.where(np.arange(1_000) < 300, 0, rows["key_low"]).astype(np.uint64)
+    rows["y_pred"] = np.where(np.arange(1_000) < 600, np.nan, 0.5)
     past = Past.at(tmp_path / "s").predicted(rows).told(labelled(rows, np.full(1_000, HOUR)))
     assert told(past)["predictions"] == 400
 

@@ -39,12 +39,21 @@ def test_what_says_nothing_is_left_out() -> None:
     silent = {
         "unit": [None] * 2, "role": ["champion"] * 2, "propensity": [1.0, 1.0], "shadow_version": [None] * 2,
         "shadow_y_pred": [None] * 2, "content": [None] * 2, "features": pa.nulls(2, pa.string()),
+        "latency_ms": [None] * 2, "error": [None] * 2,
     }  # fmt: skip
     assert types(facts.predictions({**plain, **silent}, model="m")) == MANDATORY
     assert set(silent) == set(facts.OPTIONAL)
     half = facts.predictions({**plain, "unit": [None, "ann"], "role": ["champion", "challenger"]}, model="m")
     assert facts.optional(half, "role").to_pylist() == ["champion", "challenger"]  # type: ignore[union-attr]
     assert facts.optional(half, "content") is None
+
+
+def test_what_failed_has_no_answer_of_the_type_of_the_others() -> None:
+    plain = {"id": ["a", "b"], "version": [1, 2], "time": [5, 6], "error": [None, "TimeoutError"]}
+    mixed = facts.predictions({**plain, "y_pred": [[0.5, 0.5], None]}, model="m")
+    assert types(mixed) == {**MANDATORY, "y_pred": "list<item: double>", "error": "string"}
+    none = facts.predictions({**plain, "y_pred": [None, None], "latency_ms": [3, None]}, model="m")
+    assert types(none) == {**MANDATORY, "latency_ms": "double", "error": "string"}
 
 
 def test_arrays_are_taken_as_they_are() -> None:

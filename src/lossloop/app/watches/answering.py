@@ -31,6 +31,10 @@ class LatencyKind:
         """See `OfArrivals`; whether each answer was slow, shape (n, 1)."""
         return slow(arrived, watch.slower_than / 1000.0)[:, None]
 
+    def of_block(self, means: Floats, rows: int) -> Floats:
+        """See `OfArrivals`; the share of slow ones."""
+        return means
+
 
 class ErrorsKind:
     """The share of predictions that failed."""
@@ -48,6 +52,10 @@ class ErrorsKind:
     def evidence(self, lens: Lens, watch: ErrorsWatch, champion: Version, arrived: Arrived) -> Floats:
         """See `OfArrivals`; whether each prediction failed, shape (n, 1)."""
         return arrived.failed.astype(np.float64)[:, None]
+
+    def of_block(self, means: Floats, rows: int) -> Floats:
+        """See `OfArrivals`; the share of failures."""
+        return means
 
 
 def slow(arrived: Arrived, limit: float) -> Floats:
