@@ -207,6 +207,23 @@ def test_nothing_is_written_while_nothing_is_due(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in desk.home.segments.directory.iterdir()) == size
 
 
+def test_silence_prepares_what_a_later_fact_needs(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s", watches=GUARD)
+    desk.policy(model="n", watches=GUARD)
+    ids = desk.ids(3)
+    desk.send(anything(1, ids, [0.1, 0.2, 0.3]))
+    state = desk.home.writable_state()
+    loop = Loop(state, desk.home.settings())
+    assert [loop.prepare() for _ in range(4)] == [True, True, True, False], "two models, and the rows of one"
+    state.close()
+    folding = Folding(desk.home)
+    assert [folding.step() for _ in range(5)] == [0] * 5, "preparing folds nothing"
+    folding.close()
+    desk.send(labels(2, ids, [0.0, 0.0, 0.0]))
+    with desk.books() as books:
+        assert status(books, MODEL)["losses"][0]["outcomes"] == 3
+
+
 def test_what_is_due_is_known_without_folding(tmp_path: Path) -> None:
     desk = Desk.ready(tmp_path / "s", versions=2, watches=GUARD, rollout={
         "promote_if_within": 0.1, "roll_back_if_worse_by": 0.1, "step_for": "1d", "steps": ["10%", "20%"],

@@ -268,6 +268,23 @@ def test_a_part_that_is_not_full_stays_in_memory(parts: int) -> None:
     assert len(made) == parts + 3
 
 
+def test_what_is_looked_for_later_is_prepared_a_part_at_a_time(parts: int) -> None:
+    store = new()
+    made = Table(store, "m")
+    made.append(batch(0, 2 * parts + 1))
+    with store.transaction():
+        made.flush()
+    keep_within([made], 2 * parts)
+    closed = [part.is_closed for part in made.parts]
+    assert [made.prepare() for _ in range(3)] == [True, True, False], "two parts are open"
+    assert [part.is_closed for part in made.parts] == closed, "what was closed to save memory stays so"
+    every = np.arange(2 * parts + 2)
+    assert (made.find(*keys(every)) == np.where(every <= 2 * parts, every, -1)).all()
+    made.append(batch(2 * parts + 1, 1))
+    assert made.prepare(), "new rows come to be prepared too"
+    assert made.find(*keys(every))[-1] == 2 * parts + 1
+
+
 # Erasure.
 
 

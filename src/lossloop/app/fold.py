@@ -42,6 +42,7 @@ class Folder:
         self._applier = Applier(log, store, self, clock)
         self._ticks = settings.clock == "receipt"
         self._last_tick = clock.now()
+        self._ready = False
 
     def fold(self, frame: Frame, *, segment: str, start: int) -> list[tuple[str, str]]:
         made = self._loop.fold(frame, segment=segment, start=start)
@@ -53,9 +54,13 @@ class Folder:
     def step(self) -> int:
         """Fold what is new and commit it; return how many frames that was.
 
-        In live use silence matures predictions too: where nothing is new, a tick a second.
+        In live use silence matures predictions too: where nothing is new, a tick a second. Silence is also
+        when what a later fact needs is read and indexed: of millions of predictions that takes a second.
         """
-        return self.catch_up() or self._tick()
+        folded = self.catch_up() or self._tick()
+        if folded or not self._ready:
+            self._ready = not (folded or self._loop.prepare())
+        return folded
 
     def catch_up(self) -> int:
         """Fold what is new and commit it, without a tick; return how many frames that was."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from lossloop.act.policy import Policy
 from lossloop.act.rollout import Rollout
 from lossloop.core.calendar import Int64
@@ -37,6 +39,18 @@ class Kept:
         if model not in self._joins:
             self._joins[model] = Join(self._store, model, self._keys)
         return self._joins[model]
+
+    def prepare(self, models: Iterable[str]) -> bool:
+        """Open one more of some models, or index a part of one that is open; False where all is ready.
+
+        Call it after a flush and its commit: what lies open beyond the bound is closed.
+        """
+        for model in models:
+            if model not in self._joins:
+                self.join(model)
+                self._keep_within()
+                return True
+        return any(join.table.prepare() or join.history.prepare() for join in self._joins.values())
 
     def places(self, name: str) -> Places:
         """Where the rows of a model, or of its history, lie in the log."""
@@ -77,6 +91,9 @@ class Kept:
             places.flush()
         for units in self._units.values():
             units.flush()
+        self._keep_within()
+
+    def _keep_within(self) -> None:
         keep_within(
             [table for join in self._joins.values() for table in (join.table, join.history)], MOST_OPEN
         )

@@ -70,6 +70,10 @@ class Loop:
         """Write what was only kept in memory; the transaction is about to commit."""
         self._kept.flush()
 
+    def prepare(self) -> bool:
+        """Do a little of what the next fact would otherwise wait for; False where nothing is left to do."""
+        return self._kept.prepare(self.books.models())
+
     # 1. Time.
 
     @property

@@ -147,11 +147,19 @@ class Part:
     def find(self, high: UInt64, low: UInt64) -> Int64:
         """The place of each key in the part, -1 where it has none; ask for what it may hold. Shape (n,)."""
         self._open()
-        keys = self._columns["key_high"][: self.count], self._columns["key_low"][: self.count]
-        if self._indexed < self.count:  # not before: who only looks at rows in order needs no index
-            self._index.add(*keys, self._indexed, self.count)
-            self._indexed = self.count
-        return self._index.find(*keys, high, low)
+        self.index()  # not before: who only looks at rows in order needs none
+        return self._index.find(*self._keys(), high, low)
+
+    def index(self) -> bool:
+        """Index rows that are not yet; False where there are none, or the part is closed."""
+        if self._closed is not None or self._indexed == self.count:
+            return False
+        self._index.add(*self._keys(), self._indexed, self.count)
+        self._indexed = self.count
+        return True
+
+    def _keys(self) -> tuple[UInt64, UInt64]:
+        return self._columns["key_high"][: self.count], self._columns["key_low"][: self.count]
 
     def last(self, name: str) -> int:
         """The last row's value of `at` or `block`."""

@@ -159,6 +159,10 @@ class Table:
         places = [(self._parts[number], here, within) for number, here, within in _by_part(rows)]
         return [_gathered(name, len(rows), places) for name in names]
 
+    def prepare(self) -> bool:
+        """Index one more part, ahead of the first id that is looked for in it; False where none is left."""
+        return any(part.index() for part in self._parts)
+
     # What changes.
 
     def append(self, rows: Mapping[str, Array]) -> None:
