@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lossloop.ledger.joined import columns, stream, table
 from lossloop.ledger.joined.columns import NEVER, Array, Int64
-from lossloop.ledger.joined.table import Rows, Table, history_of, keep_within
+from lossloop.ledger.joined.table import Rows, Table, history_of, keep_within, prepare
 from lossloop.ledger.sqlite.state import State
 from lossloop.ledger.store import Chunk
 
@@ -276,12 +276,12 @@ def test_what_is_looked_for_later_is_prepared_a_part_at_a_time(parts: int) -> No
         made.flush()
     keep_within([made], 2 * parts)
     closed = [part.is_closed for part in made.parts]
-    assert [made.prepare() for _ in range(3)] == [True, True, False], "two parts are open"
+    assert [prepare([made]) for _ in range(3)] == [True, True, False], "two parts are open"
     assert [part.is_closed for part in made.parts] == closed, "what was closed to save memory stays so"
     every = np.arange(2 * parts + 2)
     assert (made.find(*keys(every)) == np.where(every <= 2 * parts, every, -1)).all()
     made.append(batch(2 * parts + 1, 1))
-    assert made.prepare(), "new rows come to be prepared too"
+    assert prepare([made]), "new rows come to be prepared too"
     assert made.find(*keys(every))[-1] == 2 * parts + 1
 
 

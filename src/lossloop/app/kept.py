@@ -12,7 +12,7 @@ from lossloop.ledger.joined.join import Join
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Places
 from lossloop.ledger.joined.slicing import Slicer
-from lossloop.ledger.joined.table import MOST_OPEN, history_of, keep_within
+from lossloop.ledger.joined.table import MOST_OPEN, Table, history_of, keep_within, prepare
 from lossloop.ledger.joined.units import Units
 from lossloop.ledger.removals import Stretches
 from lossloop.ledger.store import Store
@@ -50,7 +50,7 @@ class Kept:
                 self.join(model)
                 self._keep_within()
                 return True
-        return any(join.table.prepare() or join.history.prepare() for join in self._joins.values())
+        return prepare(self._tables())
 
     def places(self, name: str) -> Places:
         """Where the rows of a model, or of its history, lie in the log."""
@@ -94,6 +94,7 @@ class Kept:
         self._keep_within()
 
     def _keep_within(self) -> None:
-        keep_within(
-            [table for join in self._joins.values() for table in (join.table, join.history)], MOST_OPEN
-        )
+        keep_within(self._tables(), MOST_OPEN)
+
+    def _tables(self) -> list[Table]:
+        return [table for join in self._joins.values() for table in (join.table, join.history)]

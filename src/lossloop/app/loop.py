@@ -53,6 +53,7 @@ class Loop:
     def __init__(self, store: Store, settings: Settings) -> None:
         self._store = store
         self._settings = settings
+        self._replays = settings.clock == "event"
         self._kept = Kept(store, Keys(settings.secret))
         self.books = Books(store)
 
@@ -75,10 +76,6 @@ class Loop:
         return self._kept.prepare(self.books.models())
 
     # 1. Time.
-
-    @property
-    def _replays(self) -> bool:
-        return self._settings.clock == "event"
 
     def _move_clock(self, frame: Frame) -> Micros:
         """Where time stands before the frame's facts are taken; it never goes back.

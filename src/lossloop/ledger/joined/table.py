@@ -8,7 +8,7 @@ the applier commits, so a table that is read again is the one that was committed
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -159,10 +159,6 @@ class Table:
         places = [(self._parts[number], here, within) for number, here, within in _by_part(rows)]
         return [_gathered(name, len(rows), places) for name in names]
 
-    def prepare(self) -> bool:
-        """Index one more part, ahead of the first id that is looked for in it; False where none is left."""
-        return any(part.index() for part in self._parts)
-
     # What changes.
 
     def append(self, rows: Mapping[str, Array]) -> None:
@@ -283,6 +279,11 @@ class Table:
             return len(self)
         part = self._parts[low]
         return part.first + int(np.searchsorted(part.column(name), value, side="right"))
+
+
+def prepare(tables: Iterable[Table]) -> bool:
+    """Index one more part, ahead of the first id that is looked for in it; False where none is left."""
+    return any(part.index() for table in tables for part in table.parts)
 
 
 def keep_within(tables: Sequence[Table], most: int) -> None:
