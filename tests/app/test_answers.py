@@ -10,8 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from lossloop.app.alone import stopped
 from lossloop.app.answers import answered
+from lossloop.app.cli.views import status as show_status
 from lossloop.app.commands import Promote
+from lossloop.app.erasing import erase_unit
 from lossloop.app.reading import prediction, status
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.tasks import Task
@@ -171,6 +174,31 @@ def test_a_canary_that_fails_is_judged_as_one_whose_outcomes_are_missing(tmp_pat
     roll_back, promote = (desk.points(f"rollout: {name}")[-1] for name in ("roll back", "promote"))
     assert (roll_back.kind, promote.kind) == ("inconclusive", "inconclusive")
     assert (roll_back.rows, roll_back.labelled) == (400, 300)
+
+
+def test_the_terminal_shows_how_answers_came(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    desk = ready(tmp_path)
+    desk.predict(8, [0.1, NONE, 0.1], latency=[10.0, None, 1500.0])
+    show_status(MODEL, state=desk.home.path)
+    shown = capsys.readouterr().out
+    assert "failed: TimeoutError: 1" in shown
+    (row,) = [line.split() for line in shown.splitlines() if "1.5e+03" in line or "1,500" in line]
+    assert row[:4] == ["1", "champion", "3", "1"]
+
+
+def test_who_was_erased_is_in_no_figure_of_a_state_made_anew(tmp_path: Path) -> None:
+    desk = ready(tmp_path)
+    desk.predict(8, [0.1, NONE, 0.1, NONE], latency=[5.0, None, 7.0, None], units=["ann", "ann", "bob", None])
+    desk.tick(DAY + 7)
+    with stopped(desk.home) as alone:
+        assert erase_unit(alone, "ann").models[MODEL].predictions == 2
+    assert told(desk)["answers"][0]["failed"] == 2, "what was counted stays counted"
+    rebuild(desk.home, accept=True)
+    (answer,) = told(desk)["answers"]
+    assert (answer["failed"], answer["latency_ms"]["count"]) == (1, 1)
 
 
 def test_an_old_ledger_goes_on_and_a_new_one_can_be_made_anew(tmp_path: Path) -> None:

@@ -145,6 +145,43 @@ def test_columns_and_rows_and_arrow_are_taken_alike() -> None:
     assert all(each == logged[0] for each in logged[1:])
 
 
+FAILING: dict[str, list[Any]] = {
+    "id": ["a", "b", "c", "d", "e"], "version": [1] * 5, "y_pred": [0.5, None, 0.5, None, 0.25],
+    "error": [None, "TimeoutError", "both", None, None], "latency_ms": [12.5, 250.0, None, None, -1.0],
+}  # fmt: skip
+
+
+def test_failures_are_taken_alike_in_every_shape() -> None:
+    """An answer or an error, and not both; what is refused is worded alike."""
+    rows = [dict(zip(FAILING, row, strict=True)) for row in zip(*FAILING.values(), strict=True)]
+    shapes: list[Any] = [
+        as_predictions(rows),
+        as_predictions(rows).by_column(),
+        of_columns(FAILING, PREDICTION_KEYS, PREDICTION_NEEDS),
+        of_arrow(pa.RecordBatch.from_pydict(FAILING), PREDICTION_KEYS, PREDICTION_NEEDS),
+    ]
+    found = [take_predictions(shape, terms()) for shape in shapes]
+    assert [(each.row, each.field) for each in found[0].problems] == [
+        (2, "error"), (3, "y_pred"), (4, "latency_ms")
+    ]  # fmt: skip
+    assert all(said(each) == said(found[0]) for each in found)
+    for taken in found:
+        batch = predictions(taken.facts, model="m")
+        assert batch.column("y_pred").to_pylist() == [0.5, None]
+        assert batch.column("error").to_pylist() == [None, "TimeoutError"]
+        assert batch.column("latency_ms").to_pylist() == [12.5, 250.0]
+
+
+@pytest.mark.parametrize("kind", [pa.null(), pa.float64(), pa.list_(pa.float64())])
+@pytest.mark.parametrize("task", [Task.BINARY, Task.MULTICLASS])
+def test_a_batch_of_nothing_but_failures_may_have_answers_of_any_type(task: Task, kind: pa.DataType) -> None:
+    columns = {"version": pa.array([1, 1]), "y_pred": pa.nulls(2, kind), "error": pa.array(["e", "f"])}
+    batch = of_arrow(pa.RecordBatch.from_pydict(columns), PREDICTION_KEYS, PREDICTION_NEEDS)
+    taken = take_predictions(batch, terms(task))
+    assert (taken.count, taken.problems) == (2, [])
+    assert predictions(taken.facts, model="m").column("y_pred").null_count == 2
+
+
 def test_features_are_objects_or_columns() -> None:
     rows = [{"version": 1, "y_pred": 0.5, "features": {"x": place}} for place in range(20)]
     by_row = predictions(take_predictions(as_predictions(rows), terms()).facts, model="m")

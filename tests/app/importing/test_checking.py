@@ -75,6 +75,35 @@ def column(found: Held, name: str) -> list[Any]:
     return values
 
 
+def test_failures_are_brought_in_where_somebody_says_which_column_has_them() -> None:
+    given = {
+        "y_pred": [0.5, None, None, 0.5],
+        "error": [0.1, 0.2, 0.3, 0.4],
+        "latency_ms": ["12.5", "", "x", "-1"],
+    }
+    found = held(Kind.PREDICTION, predictions(4, **given, why=["", "TimeoutError", "TimeoutError", ""]))
+    assert [(bad.row, bad.column) for bad in found.bad] == [
+        (2, "y_pred"), (3, "latency_ms"), (4, "latency_ms")
+    ]  # fmt: skip
+    assert column(found, "latency_ms") == [12.5]
+    assert found.facts is not None
+    assert "error" not in found.facts.schema.names, "it is how far off predictions were"
+    given["latency_ms"][2:] = ["", ""]
+    named = held(
+        Kind.PREDICTION, predictions(4, **given, why=["", "TimeoutError", "HTTP 503", "both"]), "error=why"
+    )
+    assert [(bad.row, bad.column) for bad in named.bad] == [(4, "why")]
+    assert column(named, "y_pred") == [0.5, None, None]
+    assert column(named, "error") == [None, "TimeoutError", "HTTP 503"]
+
+
+def test_failures_of_lists_have_none() -> None:
+    given = {"y_pred": [[0.5, 0.5], None, None], "why": [None, "e", None]}
+    found = held(Kind.PREDICTION, predictions(3, **given), "error=why", against=terms(Task.MULTICLASS))
+    assert column(found, "y_pred") == [[0.5, 0.5], None]
+    assert [(bad.row, bad.column) for bad in found.bad] == [(3, "y_pred")]
+
+
 def labels(found: Held) -> dict[str, Any]:
     return dict(zip(column(found, "id"), column(found, "y_true"), strict=True))
 
