@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     )
     from lossloop.core.errors import InputError, LossloopError, PolicyError
     from lossloop.core.records import Decision, Interval, Verdict, VerdictKind
+    from lossloop.core.thresholds import Thresholds
     from lossloop.judges import profile_of
     from lossloop.losses import Loss, loss
     from lossloop.registry import Feature, Manifest, Reference
@@ -57,6 +58,7 @@ __all__ = [
     "Refused",
     "Spool",
     "SpoolFull",
+    "Thresholds",
     "Trained",
     "TrainingData",
     "Unreachable",
@@ -93,6 +95,7 @@ _HOMES = {
     ),
     "lossloop.core.errors": ("InputError", "LossloopError", "PolicyError"),
     "lossloop.core.records": ("Decision", "Interval", "Verdict", "VerdictKind"),
+    "lossloop.core.thresholds": ("Thresholds",),
     "lossloop.judges": ("profile_of",),
     "lossloop.losses": ("Loss", "loss"),
     "lossloop.registry": ("Feature", "Manifest", "Reference"),

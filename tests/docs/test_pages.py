@@ -21,6 +21,7 @@ FOLLOWED = (
     ("how-to/bring-your-history.md",),
     ("how-to/recompute-a-loss.md", "how-to/see-metrics.md"),
     ("how-to/keep-seal-erase.md",),
+    ("how-to/choose-thresholds.md",),
 )
 
 

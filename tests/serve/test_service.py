@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from lossloop.act.settings import Settings
@@ -19,6 +20,7 @@ from lossloop.app.home import Home, init
 from lossloop.app.running import Running, open_home
 from lossloop.core.clock import DAY, ManualClock, Micros, format_time, parse_time
 from lossloop.core.errors import Conflict, InputError, StorageFull, UnknownName
+from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.files.segments import SegmentWriter
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.joined.keys import Keys
@@ -413,3 +415,19 @@ def test_rows_are_counted_by_what_became_of_them(place: Place, monkeypatch: pyte
         with pytest.raises(StorageFull):
             place.happened(model, {"id": "a", "y_true": 1})
     assert place.counted("rows_refused", kind="outcome", reason="storage_full") == full_before + 1
+
+
+def test_a_version_with_thresholds_says_what_is_done_also_of_what_it_answered_before(place: Place) -> None:
+    model = place.model(task="binary")
+    cut = Thresholds(actions=("pass", "review", "block"), least=(0.3, 0.8))
+    made = msgspec.structs.replace(manifest("0"), thresholds=cut)
+    operate.register(place.home, model, made, additive(0.0))
+    place.obey(Promote(model=model, version=1))
+    rows = [{"id": f"t{x}", "features": {"x": x, "y": 0.0, "colour": "green"}} for x in (0.1, 0.5, 0.9, 2.0)]
+    found = place.predict(model, *rows)
+    assert found.actions == {0: "pass", 1: "review", 2: "block"}
+    assert len(found.problems) == 1, "2 is no probability"
+    place.fold()
+    place.restart()
+    assert place.predict(model, *rows[:2]).actions == {0: "pass", 1: "review"}
+    assert place.predict(model, rows[2]).actions == {0: "block"}

@@ -27,6 +27,7 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, LossloopError
 from lossloop.core.profile import Profile
 from lossloop.core.records import Record
+from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.files.segments import SegmentLog
 from lossloop.ledger.history import labelled
 from lossloop.ledger.joined.keys import Keys
@@ -66,6 +67,8 @@ class Trained:
     lineage: dict[str, Any]
     profile: Profile | None = None
     """Made by `lossloop.profile_of`; needed where a watch asks for drift."""
+    thresholds: Thresholds | None = None
+    """What is done at which score; needed where the champion has some."""
 
 
 class Order(Record, frozen=True):
@@ -150,7 +153,7 @@ def make(order: Order) -> Manifest:
     artifact = Artifacts(Path(order.state) / "artifacts").put(trained.artifact)
     return Manifest(
         runtime=trained.runtime, artifact=artifact, features=trained.features, reference=trained.reference,
-        profile=trained.profile,
+        profile=trained.profile, thresholds=trained.thresholds,
         lineage={"target": order.target, "rows": len(rows), "at": order.at, **trained.lineage},
     )  # fmt: skip
 

@@ -13,7 +13,9 @@ from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName
 from lossloop.core.records import Decision, Interval, Record, Verdict
+from lossloop.core.thresholds import Thresholds
 from lossloop.core.traffic import Traffic
+from lossloop.registry import versions
 
 STEPS = 96
 """Into how many parts a block is cut for points of rows: quarters of an hour, where it is a day."""
@@ -135,7 +137,16 @@ class Books:
 
     def lens(self, model: str) -> Lens:
         """How the policy in force looks at rows."""
-        return _lens(self.policy_text(model))
+        found = _lens(self.policy_text(model), ())
+        return _lens(self.policy_text(model), self.thresholds(model)) if found.of_actions else found
+
+    def thresholds(self, model: str) -> tuple[tuple[int, Thresholds], ...]:
+        """The thresholds of the versions that have any, by their numbers."""
+        return tuple(
+            (each.number, each.manifest.thresholds)
+            for each in versions.versions(self.documents, model)
+            if each.manifest.thresholds is not None
+        )
 
     def cursor(self, model: str) -> Cursor:
         return self.documents.get("cursor", model, Cursor) or Cursor()
@@ -212,6 +223,6 @@ def _parsed(text: str) -> Policy:
 
 
 @lru_cache(maxsize=256)
-def _lens(text: str) -> Lens:
+def _lens(text: str, thresholds: tuple[tuple[int, Thresholds], ...]) -> Lens:
     """One lens per policy text, since parsing a loss takes longer than judging an hour."""
-    return Lens(policy=_parsed(text))
+    return Lens(policy=_parsed(text), thresholds=thresholds)

@@ -14,6 +14,7 @@ from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.forgetting import remember
+from lossloop.app.gates import check_actions, check_rollout
 from lossloop.app.judging import Lens
 from lossloop.app.watches import check_promise, judge_of
 from lossloop.app.watches.slices import cuts_of
@@ -179,7 +180,7 @@ def _obey(
 
 def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micros) -> Result:
     policy = read_policy(command.text)
-    lens = Lens(policy=policy)
+    lens = Lens(policy=policy, thresholds=books.thresholds(policy.model))
     champion = versions.alias(books.documents, policy.model, CHAMPION)
     _check_history(policy, books)
     _check_slices(policy, books)
@@ -240,6 +241,8 @@ def _check_slices(policy: Policy, books: Books) -> None:
 def check_watches(lens: Lens, books: Books, champion: int | None) -> None:
     """Raise InputError where a policy's watches could not judge, with this champion if there is one."""
     lens.check_loss()
+    if champion is not None:
+        check_actions(lens, versions.find(books.documents, lens.policy.model, champion))
     if lens.policy.rollout is not None:
         lens.shadow(lens.policy.rollout)
         lens.canary(lens.policy.rollout, None)
@@ -274,7 +277,9 @@ def _start(command: StartRollout, books: Books, desk: Acting) -> Result:
     policy = books.policy(command.model)
     if policy.rollout is None:
         raise Conflict(f"the policy of {command.model} has no rollout; add one, or promote by hand")
-    _check_judged(books, versions.find(books.documents, command.model, command.version))
+    version = versions.find(books.documents, command.model, command.version)
+    _check_judged(books, version)
+    check_rollout(books, version)
     plan = override(policy.rollout, command.plan)
     reason = command.reason or "asked for by an operator"
     rollout = desk.start_rollout(command.version, plan, reason=reason, by=command.by)
@@ -302,6 +307,7 @@ def _promote(command: Promote, books: Books, desk: Acting) -> Result:
 def _check_judged(books: Books, version: Version) -> None:
     """Raise InputError where the watches could not judge a version once it is champion."""
     lens = books.lens(version.model)
+    check_actions(lens, version)
     for name, watch in lens.policy.watches.items():
         try:
             judge_of(lens, watch, version)
@@ -349,6 +355,7 @@ def _start_candidate(version: Version, command: Candidate, books: Books, desk: A
         return "the policy has no rollout" if plan is None else status
     try:
         _check_judged(books, version)
+        check_rollout(books, version)
         reason = f"retrained, decision {command.key}"
         desk.start_rollout(version.number, plan, reason=reason, by="policy")
     except InputError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
 from lossloop.core.tasks import Task
+from lossloop.core.thresholds import Thresholds
 from lossloop.judges import (
     Assigned,
     Canary,
@@ -48,9 +49,15 @@ _EXAMPLES: dict[Task, tuple[tuple[Any, Any], ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Lens:
-    """A policy's view of rows: its loss, and what a missing outcome means."""
+    """A policy's view of rows: its loss, and what a missing outcome means.
+
+    Args:
+        policy: The policy.
+        thresholds: Those of the versions that have any, by their numbers; only a loss of what is done asks.
+    """
 
     policy: Policy
+    thresholds: tuple[tuple[int, Thresholds], ...] = ()
 
     @cached_property
     def loss(self) -> Loss:
@@ -83,8 +90,21 @@ class Lens:
         """The largest loss, infinite where the loss has none."""
         return float(self.loss.bounds[1])
 
-    def scores(self, y_true: Floats, y_pred: Floats) -> Floats:
-        """The loss of each row, NaN where there is no outcome or the loss cannot be computed. Shape (n,)."""
+    @property
+    def of_actions(self) -> bool:
+        """Whether the loss is of what was done about a score, which a version's thresholds say."""
+        return is_of_actions(self.loss, self.policy)
+
+    def scores(self, y_true: Floats, y_pred: Floats, version: Int64 | None = None) -> Floats:
+        """The loss of each row, NaN where there is no outcome or the loss cannot be computed. Shape (n,).
+
+        Args:
+            y_true: Outcomes. Shape (n,) or (n, m).
+            y_pred: Predictions. Shape (n,) or (n, k).
+            version: Whose they are; left out, they are taken as they stand. Shape (n,).
+        """
+        if version is not None and self.thresholds and self.of_actions:
+            y_pred = actions_of(self.thresholds, y_pred, version)
         scores = np.full(len(y_true), np.nan)
         came = ~np.isnan(y_true if y_true.ndim == 1 else y_true[:, 0])
         known = came if self.loss.needs_outcome else np.ones(len(y_true), dtype=bool)
@@ -97,7 +117,7 @@ class Lens:
 
     def matured_scores(self, rows: Rows) -> Floats:
         """The loss of each row with its outcome as it was known at the judging age."""
-        return self.scores(rows.labels_by(self.policy.labels.mature_after), rows.y_pred)
+        return self.scores(rows.labels_by(self.policy.labels.mature_after), rows.y_pred, rows.version)
 
     @property
     def floor(self) -> float:
@@ -164,7 +184,9 @@ class Lens:
         if not len(paired):
             return None
         labels = paired.labels_by(self.policy.labels.mature_after)
-        found = self.scores(labels, paired.shadow_y_pred) - self.scores(labels, paired.y_pred)
+        found = self.scores(labels, paired.shadow_y_pred, paired.shadow_version) - self.scores(
+            labels, paired.y_pred, paired.version
+        )
         # The judge clips the block's difference. Clipping rows would cut off what a bad day is made of: on
         # the flights the challenger is then never certified (-.008 instead of -.232).
         if self.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
@@ -176,6 +198,23 @@ class Lens:
             least=mean_of_block(least, paired),
             most=mean_of_block(most, paired),
         )
+
+
+def is_of_actions(loss: Loss, policy: Policy) -> bool:
+    """Whether a loss is of what was done about a score."""
+    return loss.kind == "class" and policy.task is Task.BINARY
+
+
+def actions_of(thresholds: Sequence[tuple[int, Thresholds]], y_pred: Floats, version: Int64) -> Floats:
+    """What was done about each prediction, as places among its version's actions. Shape (n,).
+
+    What a version without thresholds predicted is left as it is: it may be what was done itself.
+    """
+    found = y_pred.copy()
+    for number, cuts in thresholds:
+        mine = version == number
+        found[mine] = cuts.places(y_pred[mine])
+    return found
 
 
 def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:

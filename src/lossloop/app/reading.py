@@ -93,11 +93,14 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
     found = find(store, log, keys, model, id)
     if found is None:
         return None
+    thresholds = versions.find(store, model, found.version).manifest.thresholds if found.version else None
+    score = found.y_pred if isinstance(found.y_pred, float) else None
     return {
         "model": model, "id": id, "version": found.version, "role": found.role,
         "propensity": found.propensity, "time": format_time(found.time), "unit": found.sent.get("unit"),
         "y_pred": found.y_pred, "error": found.sent.get("error"), "latency_ms": found.sent.get("latency_ms"),
         "y_true": found.y_true,
+        "action": thresholds.action(score) if thresholds and score is not None else None,
         "outcome_time": None if found.labelled_at is None else format_time(found.labelled_at),
     }  # fmt: skip
 
@@ -114,6 +117,7 @@ def _version(version: Version) -> dict[str, Any]:
         "version": version.number, "digest": version.digest[:12], "runtime": version.manifest.runtime,
         "registered_at": format_time(version.registered_at) if version.registered_at else None,
         "reference": None if reference is None else {"loss": reference.loss, "mean": reference.mean},
+        "thresholds": msgspec.to_builtins(version.manifest.thresholds),
     }  # fmt: skip
 
 

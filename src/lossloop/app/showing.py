@@ -43,15 +43,16 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
     changed: dict[Place, list[tuple[Floats, Floats]]] = {}
     for new in taken.arrived:
         nothing = np.full(len(new), np.nan)
-        known = nothing if lens.loss.needs_outcome else lens.scores(nothing, new.y_pred)
+        known = nothing if lens.loss.needs_outcome else lens.scores(nothing, new.y_pred, new.version)
         for place, rows in by_place(new.version, new.role, new.block):
             arrived[place] += len(rows)
             changed.setdefault(place, []).append((known[rows], nothing[rows]))
     for changes in taken.changes if lens.loss.needs_outcome else ():
-        added = lens.scores(changes.after, changes.y_pred)
+        added = lens.scores(changes.after, changes.y_pred, changes.version)
         # Most outcomes are the first of their prediction: nothing is taken back then.
         corrects = not np.isnan(changes.before).all()
-        gone = lens.scores(changes.before, changes.y_pred) if corrects else np.full(len(changes), np.nan)
+        nothing = np.full(len(changes), np.nan)
+        gone = lens.scores(changes.before, changes.y_pred, changes.version) if corrects else nothing
         for place, rows in by_place(changes.version, changes.role, changes.block):
             changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
@@ -69,7 +70,7 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
 def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
     """What rows of a table add to what is shown, by place."""
     version, role, block, y_true, y_pred = table.columns(_SHOWN, rows)
-    losses = lens.scores(y_true, y_pred)
+    losses = lens.scores(y_true, y_pred, version)
     for place, mine in by_place(version, role, block):
         empty = _empty(place, lens)
         found = losses[mine]

@@ -39,6 +39,7 @@ from lossloop.judges.sliced import SliceLosses, SliceState
 from lossloop.judges.slicereferences import bound_of_blocks, bound_of_rows, slice_references
 from lossloop.judges.slices import SliceFinding, Slices
 from lossloop.judges.streams import Columns, Streams
+from lossloop.judges.thresholds import LearnedThresholds, held_out_actions, learn_thresholds
 
 __all__ = [
     "Assigned",
@@ -63,6 +64,7 @@ __all__ = [
     "Estimated",
     "Gap",
     "Guardrail",
+    "LearnedThresholds",
     "Mode",
     "Moments",
     "Pairs",
@@ -97,6 +99,8 @@ __all__ = [
     "expected_loss",
     "fill_missing",
     "gap",
+    "held_out_actions",
+    "learn_thresholds",
     "needed_for",
     "parse",
     "probabilities",

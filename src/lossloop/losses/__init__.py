@@ -11,7 +11,7 @@ from lossloop.losses.base import (
     RowProblem,
     loss,
 )
-from lossloop.losses.business import cost_matrix, warning_cost
+from lossloop.losses.business import action_cost, cost_matrix, warning_cost
 from lossloop.losses.catalogue import LIBRARY, get, names, register
 from lossloop.losses.classification import (
     brier,
@@ -42,6 +42,7 @@ __all__ = [
     "Requirement",
     "RowProblem",
     "absolute",
+    "action_cost",
     "brier",
     "brier_multiclass",
     "censoring_curve",

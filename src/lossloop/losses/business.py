@@ -6,7 +6,7 @@ from array_api_compat import array_namespace
 
 from lossloop.losses.base import Loss, loss
 from lossloop.losses.declare import Array, Bounds, Golden
-from lossloop.losses.requirements import MATRIX, POSITIVE
+from lossloop.losses.requirements import ACTIONS, MATRIX, POSITIVE
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -92,4 +92,39 @@ def warning_cost(
     return missed * not_warned + false_alarm * xp.astype(~y_true & warned, y_pred.dtype)
 
 
-LOSSES: tuple[Loss, ...] = (cost_matrix, warning_cost)
+def _number_of_actions(*, costs: Matrix, unit: str) -> int:
+    return len(costs[0])
+
+
+@loss(
+    bounds=_of_matrix,
+    unit=_matrix_unit,
+    kind="class",
+    outcome="binary",
+    classes=_number_of_actions,
+    requires={"costs": ACTIONS},
+    golden=(
+        Golden(y_true=[0, 0, 1, 1], y_pred=[0, 1, 0, 1], expected=[0.0, 1.0, 1.0, 0.0]),
+        Golden(
+            parameters={"costs": ((0.0, 3.0, 1.0), (40.0, 3.0, 0.0))},
+            y_true=[0, 0, 0, 1, 1, 1],
+            y_pred=[0, 1, 2, 0, 1, 2],
+            expected=[0.0, 3.0, 1.0, 40.0, 3.0, 0.0],
+        ),
+    ),
+)
+def action_cost(
+    y_true: Array, y_pred: Array, *, costs: Matrix = ((0.0, 1.0), (1.0, 0.0)), unit: str = "USD"
+) -> Array:
+    """Cost of what a version's thresholds did about a row: costs[y][j] for action j where y happened.
+
+    Shapes: y_true (n,) of 0 and 1, y_pred (n,), actions from 0 to k - 1 in the order of the version's
+    thresholds; costs two rows of k -> (n,). Unit: `unit`. Bounds: [0, the largest cost]. No gradient.
+    Source: Elkan (2001), The foundations of cost-sensitive learning, IJCAI.
+    """
+    xp = array_namespace(y_true, y_pred)
+    flat = xp.asarray([cost for row in costs for cost in row], dtype=xp.float64)
+    return xp.take(flat, xp.astype(y_true, y_pred.dtype) * len(costs[0]) + y_pred)
+
+
+LOSSES: tuple[Loss, ...] = (cost_matrix, warning_cost, action_cost)

@@ -16,6 +16,18 @@ def _is_matrix(value: Any) -> bool:
     return all(isinstance(cost, float) and 0 <= cost < math.inf for cost in costs) and any(costs)
 
 
+def _is_of_actions(value: Any) -> bool:
+    """Two rows, as long as each other, of 2 finite costs or more of at least 0, and not all of them 0."""
+    if len(value) != 2 or not all(isinstance(row, tuple) and len(row) == len(value[0]) for row in value):
+        return False
+    costs = [cost for row in value for cost in row]
+    return (
+        len(costs) >= 4
+        and all(isinstance(cost, float) and 0 <= cost < math.inf for cost in costs)
+        and any(costs)
+    )
+
+
 def _is_levels(value: Any) -> bool:
     inside = all(isinstance(level, float) and 0 < level < 1 for level in value)
     return len(value) > 0 and inside and list(value) == sorted(set(value))
@@ -40,6 +52,11 @@ FRACTION = Requirement(words="between 0 and 1", test=lambda value: 0 < value < 1
 FRACTIONS = Requirement(words="rising numbers between 0 and 1, such as (0.1, 0.5, 0.9)", test=_is_levels)
 MATRIX = Requirement(
     words="a square matrix of costs of at least 0, such as ((0, 1), (5, 0))", test=_is_matrix
+)
+ACTIONS = Requirement(
+    words="the costs of each action where 0 and where 1 happened, of at least 0, such as "
+    "((0, 3, 1), (40, 3, 0))",
+    test=_is_of_actions,
 )
 NUMBER = Requirement(words="a number", test=lambda value: not math.isnan(value))
 TIMES = Requirement(words="rising times above 0, such as (30, 90, 365)", test=_is_times)

@@ -15,6 +15,7 @@ from lossloop.core.ids import digest
 from lossloop.core.profile import Profile
 from lossloop.core.records import Record
 from lossloop.core.seasons import Season
+from lossloop.core.thresholds import Thresholds
 
 
 class FeatureKind(StrEnum):
@@ -90,6 +91,8 @@ class Manifest(Record, frozen=True):
     reference: Reference | None = None
     profile: Profile | None = None
     """What the inputs and predictions of reference rows looked like; needed by watches of drift."""
+    thresholds: Thresholds | None = None
+    """What is done at which score, where a loss is of what is done."""
     lineage: dict[str, Any] = {}
     notes: str = ""
 

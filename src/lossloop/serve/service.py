@@ -8,6 +8,7 @@ from typing import Any
 
 from lossloop.core.clock import Clock
 from lossloop.core.errors import InputError, LossloopError, UnknownName
+from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.base import LogReader, Position
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
@@ -32,6 +33,8 @@ class Outcome:
     """What became of rows to predict: an answer or a problem for each, and where the log stands."""
 
     answers: dict[int, Answer]
+    actions: dict[int, str]
+    """What is done about rows that were answered by a version with thresholds."""
     problems: list[InputError]
     position: Position | None
 
@@ -70,6 +73,7 @@ class Service:
         self._replays = replays
         self._repeats = Repeats()
         self._known: dict[str, frozenset[int]] = {}
+        self._thresholds: dict[tuple[str, int], Thresholds | None] = {}
         self.counters = Counters()
 
     def recall(self, reader: LogReader) -> None:
@@ -96,7 +100,7 @@ class Service:
         fresh = [(place, asked) for place, asked in readings.rows if place in places]
         if not fresh:
             self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
-            return Outcome(answers=answers, problems=readings.problems, position=None)
+            return self._outcome(model, answers, readings.problems, None)
         made, batch = answer(arms, [asked for _, asked in fresh])
         position = None
         with self._repeats.held(model, [asked.sent for _, asked in fresh]):
@@ -110,7 +114,24 @@ class Service:
                 answers[place] = each
                 self._repeats.remember(model, asked.sent.content, each)
         self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
-        return Outcome(answers=answers, problems=readings.problems, position=position)
+        return self._outcome(model, answers, readings.problems, position)
+
+    def _outcome(
+        self, model: str, answers: dict[int, Answer], problems: list[InputError], position: Position | None
+    ) -> Outcome:
+        actions = {}
+        for place, each in answers.items():
+            thresholds = self._thresholds_of(model, each.version)
+            if thresholds is not None and isinstance(each.y_pred, float):
+                actions[place] = thresholds.action(each.y_pred)
+        return Outcome(answers=answers, actions=actions, problems=problems, position=position)
+
+    def _thresholds_of(self, model: str, version: int) -> Thresholds | None:
+        """Those of a version, which never change: of one that answered before a restart too."""
+        key = (model, version)
+        if key not in self._thresholds:
+            self._thresholds[key] = versions.find(self._state, *key).manifest.thresholds
+        return self._thresholds[key]
 
     async def record_predictions(self, model: str, batch: Batch) -> Receipt:
         """Log predictions that another system made."""

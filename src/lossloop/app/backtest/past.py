@@ -15,6 +15,7 @@ from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.reigns import Reign, reigns, rollout_times
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
+from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows, Table
 
@@ -42,6 +43,10 @@ class Past:
     @cached_property
     def in_force(self) -> Policy:
         return self.books.policy(self.model)
+
+    @cached_property
+    def thresholds(self) -> tuple[tuple[int, Thresholds], ...]:
+        return self.books.thresholds(self.model)
 
     @cached_property
     def reigns(self) -> list[Reign]:

@@ -115,7 +115,7 @@ class _Running:
 
 def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[list[Replayed], list[Day]]:
     """What each watch of a policy would have said of the past, and what each block lost."""
-    lens = Remembering(policy=policy)
+    lens = Remembering(policy=policy, thresholds=past.thresholds)
     running = [_Running(lens=lens, name=name, watch=watch) for name, watch in policy.watches.items()]
     judged = [each for each in running if of_outcomes(each.watch)]
     by_block = [each for each in judged if not by_rows(each.watch)]

@@ -32,6 +32,7 @@ _COMMANDS = {
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
     "backtest": ("lossloop.app.cli.backtest:backtest", "Try policies on the past."),
     "plan": ("lossloop.app.cli.plan:plan", "Say how long a policy's verdicts will take."),
+    "thresholds": ("lossloop.app.cli.thresholds:thresholds", "Learn from which scores on what is done."),
     "check policy": ("lossloop.app.cli.check:policy", "Hold a policy against the past."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),

@@ -14,6 +14,7 @@ from lossloop.app.cli.tables import decisions_table
 from lossloop.app.importing.progress import recent
 from lossloop.app.reading import decisions as all_decisions
 from lossloop.app.reading import status as status_of
+from lossloop.core.thresholds import Thresholds
 
 MOST_SHOWN = 5
 """Reasons of failures, the commonest first."""
@@ -78,6 +79,8 @@ def _show(found: dict[str, Any]) -> None:
         f"[bold]{escape(found['model'])}[/]  mode {found['mode']}, loss {escape(found['loss'])}{frozen}"
     )
     screen.print(f"  {_traffic(found)}", highlight=False)
+    if cuts := _thresholds(found):
+        screen.print(f"  {cuts}", highlight=False, markup=False, soft_wrap=True)
     counts = found["counts"]
     came = [f"{counts.get(name, 0):,} {name}" for name in ("predictions", "outcomes", "waiting", "conflicts")]
     screen.print(f"  {', '.join(came)}; judged up to {found['clock']}", highlight=False)
@@ -113,6 +116,15 @@ def _traffic(found: dict[str, Any]) -> str:
         return words + _over(found["rollout"], traffic["champion"])
     how = "in shadow" if traffic.get("shadow") else f"at {traffic.get('share', 0):.0%} of the traffic"
     return f"{words}; challenger: version {traffic['challenger']} {how}{_shared(found['rollout'])}"
+
+
+def _thresholds(found: dict[str, Any]) -> str:
+    """What the versions in the traffic do at which score."""
+    traffic = found["traffic"] or {}
+    serving = [traffic.get("champion"), traffic.get("challenger")]
+    cuts = {each["version"]: each["thresholds"] for each in found["versions"] if each["thresholds"]}
+    told = [(each, Thresholds(**cuts[each])) for each in serving if each in cuts]
+    return "; ".join(f"version {number}: {each.words}" for number, each in told)
 
 
 def _shared(rollout: dict[str, Any] | None) -> str:

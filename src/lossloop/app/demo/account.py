@@ -120,7 +120,7 @@ def _shadow_days(state: Store, lens: Lens, rollout: Rollout, days: Sequence[Day]
 def _shadow_day(table: Table, lens: Lens, rollout: Rollout, block: Block) -> Day:
     rows = table.block(block)
     mine = rows.shadow_version == rollout.challenger
-    scores = lens.scores(rows.y_true[mine], rows.shadow_y_pred[mine])
+    scores = lens.scores(rows.y_true[mine], rows.shadow_y_pred[mine], rows.shadow_version[mine])
     known = scores[~np.isnan(scores)]
     return Day(
         version=rollout.challenger, role=SHADOW, block=block, predictions=int(mine.sum()),

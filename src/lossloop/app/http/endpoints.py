@@ -76,7 +76,9 @@ async def _health(call: Call) -> Reply:
 
 async def _predict(call: Call) -> Reply:
     outcome = await call.running.service.predict(call.path["model"], call.body.rows)
-    answers = [_answer(outcome.answers[index]) for index in sorted(outcome.answers)]
+    answers = [
+        _answer(outcome.answers[index], outcome.actions.get(index)) for index in sorted(outcome.answers)
+    ]
     return await _reply(call, {"predictions": answers}, outcome.problems, outcome.position)
 
 
@@ -108,8 +110,9 @@ async def _reply(
     return details["status"], {**details, **reply}
 
 
-def _answer(answer: Answer) -> dict[str, Any]:
-    return {"id": answer.id, "version": answer.version, "role": answer.role, "y_pred": answer.y_pred}
+def _answer(answer: Answer, action: str | None) -> dict[str, Any]:
+    found = {"id": answer.id, "version": answer.version, "role": answer.role, "y_pred": answer.y_pred}
+    return found if action is None else {**found, "action": action}
 
 
 async def _folded(call: Call, position: Position | None) -> dict[str, Any]:

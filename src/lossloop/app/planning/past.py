@@ -64,7 +64,7 @@ def look(past: Past, policy: Policy) -> Seen:
     """
     if not past.reigns:
         raise InputError(f"{past.model} has no champion yet; nothing can be planned of it", field="model")
-    lens = Remembering(policy=policy)
+    lens = Remembering(policy=policy, thresholds=past.thresholds)
     present = past.reigns[-1].crowned.version
     champion = versions.find(past.books.documents, past.model, present)
     seen = Seen(champion=champion, lens=lens)

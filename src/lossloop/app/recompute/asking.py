@@ -14,7 +14,7 @@ from lossloop import losses
 from lossloop.act.policy import Policy
 from lossloop.app.books import Books
 from lossloop.app.home import Home
-from lossloop.app.judging import Lens
+from lossloop.app.judging import Lens, is_of_actions
 from lossloop.app.recompute.features import SLICE
 from lossloop.app.recompute.figures import Figure, Telling, Words
 from lossloop.app.recompute.history import History, Span
@@ -106,7 +106,11 @@ def _answer(home: Home, state: Store, question: Question, executor: Executor, pr
     needed = any(each.needs_features for each in asked)
     past, names = read_past(home, state, question.model, wanted, whole=needed)
     gone = max(0, known - sum(history.there for history in past))
-    scoring = Scoring(losses=asked, digests=tuple(each.digest for each in asked), span=span)
+    of_actions = [is_of_actions(each, lens.policy) for each in asked]
+    scoring = Scoring(
+        losses=asked, digests=tuple(each.digest for each in asked), span=span,
+        thresholds=books.thresholds(question.model) if any(of_actions) else (),
+    )  # fmt: skip
     tally = tallied(past, scoring, executor, progress)
     if tally is None:
         raise InputError(f"{question.model} has no predictions{between(span)}; see: lossloop status")

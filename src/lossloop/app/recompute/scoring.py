@@ -8,16 +8,19 @@ from functools import lru_cache
 
 import numpy as np
 
-from lossloop.app.judging import MOST, fitting_labels
+from lossloop.app.judging import MOST, actions_of, fitting_labels
 from lossloop.app.recompute.features import PREFIX
 from lossloop.app.recompute.history import Columns, Slab, Span
 from lossloop.app.recompute.tally import KEYS, Groups, Tally, merged
 from lossloop.core.errors import InputError
+from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.joined.columns import Array, Floats, Int64
 from lossloop.losses import Loss
 
 _GROUPED = frozenset({*KEYS, "time"})
 """What is not looked at any more once rows are in their groups."""
+DONE = "done"
+"""The column of what was done about each prediction."""
 BATCH_ROWS = 1 << 17
 """Rows scored at once: what the checks and the kernel pass over stays in the processor's cache."""
 
@@ -28,11 +31,13 @@ class Scoring:
 
     losses: The loss, and the loss in force where that is another one.
     digests: Their digests where the work was given out.
+    thresholds: Those of the versions that have any, where losses of what was done can be asked for.
     """
 
     losses: tuple[Loss, ...]
     digests: tuple[str, ...]
     span: Span
+    thresholds: tuple[tuple[int, Thresholds], ...] = ()
 
     def check(self) -> None:
         """Raise InputError where this process has other code under the same names."""
@@ -85,6 +90,9 @@ def _tally(rows: Columns, scoring: Scoring) -> Tally:
     labelled = everyone if known.all() else groups.count(groups.codes[known])
     counted = everyone
     asked: Columns = {"codes": groups.codes, "known": known, **rows}
+    if scoring.thresholds:
+        done = actions_of(scoring.thresholds, rows["y_pred"], rows["version"])
+        asked = {**asked, DONE: done}
     if not known.all() and all(loss.needs_outcome for loss in scoring.losses):
         asked = {name: values[known] for name, values in asked.items() if name not in _GROUPED}
         counted = labelled
@@ -112,6 +120,8 @@ def _padded(keys: Int64) -> Int64:
 def _costs(loss: Loss, rows: Columns) -> tuple[Floats, str]:
     """Each row's cost, NaN where it has none, and why the first that should have one has none."""
     known = rows["known"]
+    if DONE in rows and loss.kind == "class":
+        rows = {**rows, "y_pred": rows[DONE]}
     if not loss.needs_outcome or known.all():
         return _scored(loss, rows)
     costs = np.full(len(known), np.nan)

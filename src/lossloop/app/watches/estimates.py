@@ -9,7 +9,7 @@ from lossloop.app.judging import Lens, mean_of_block
 from lossloop.app.labels.draws import drawn
 from lossloop.app.watches.base import Arrived, Found
 from lossloop.app.watches.risk import check_reference, check_rows, reference_for
-from lossloop.core.calendar import Block
+from lossloop.core.calendar import Block, Int64
 from lossloop.core.errors import InputError
 from lossloop.core.estimates import DIRECT, Estimate
 from lossloop.judges import (
@@ -42,7 +42,7 @@ class EstimateKind:
 
     def evidence(self, lens: Lens, watch: EstimateWatch, champion: Version, arrived: Arrived) -> Floats:
         """See `OfArrivals`; the loss to expect of each prediction, shape (n, 1)."""
-        return estimated(lens, estimate_of(lens, champion), arrived.y_pred)[:, None]
+        return _estimated(lens, champion, arrived.y_pred)[:, None]
 
     def of_block(self, means: Floats, rows: int) -> Floats:
         """See `OfArrivals`."""
@@ -69,7 +69,7 @@ class AuditedKind:
         """See `OfOutcomes`; an audit whose label did not come counts as the least loss."""
         wanted = drawn(rows.key_low, watch.audit or 1.0)
         losses = np.where(wanted, lens.matured_scores(rows), np.nan)
-        estimates = estimated(lens, estimate_of(lens, champion), rows.y_pred)
+        estimates = _estimated(lens, champion, rows.y_pred)
         audits = self.judge(lens, watch, champion).audits(estimates, losses, wanted)
         if block is not None:
             audits = audits.averaged(lambda values: mean_of_block(values, rows))
@@ -78,7 +78,11 @@ class AuditedKind:
         return Found(evidence=audits, mean=float(unbiased.mean()) + lens.floor, labelled=labelled)
 
 
-def estimated(lens: Lens, estimate: Estimate, y_pred: Floats) -> Floats:
+def _estimated(lens: Lens, champion: Version, y_pred: Floats) -> Floats:
+    return estimated(lens, estimate_of(lens, champion), y_pred, np.full(len(y_pred), champion.number))
+
+
+def estimated(lens: Lens, estimate: Estimate, y_pred: Floats, version: Int64 | None = None) -> Floats:
     """The loss to expect of predictions, (n,) or (n, classes), to (n,); NaN where there is none."""
     if estimate.by == DIRECT:
         return direct_loss(estimate, y_pred) if y_pred.ndim == 1 else np.full(len(y_pred), np.nan)
@@ -89,7 +93,7 @@ def estimated(lens: Lens, estimate: Estimate, y_pred: Floats) -> Floats:
         if y_pred.shape[1] < maps:
             return np.full(len(y_pred), np.nan)
     chances = probabilities(estimate, y_pred)
-    costs = [lens.scores(np.full(len(y_pred), float(k)), y_pred) for k in range(chances.shape[1])]
+    costs = [lens.scores(np.full(len(y_pred), float(k)), y_pred, version) for k in range(chances.shape[1])]
     found = expected_loss(estimate, chances, np.column_stack(costs))
     return np.where(np.isnan(chances).any(axis=1), np.nan, np.maximum(found, lens.floor))
 

@@ -42,7 +42,7 @@ class BaselineKind:
         labels = rows.labels_by(lens.policy.labels.mature_after)
         baseline = baseline_of(lens, champion)
         answers = np.array(np.broadcast_to(baseline, (len(rows), *baseline.shape)))
-        found = lens.matured_scores(rows) - lens.scores(labels, answers)
+        found = lens.matured_scores(rows) - lens.scores(labels, answers, rows.version)
         labelled = int(np.count_nonzero(~np.isnan(found)))
         if lens.policy.labels.missing is Missing.SAME_IN_BOTH_ARMS:
             judged = found[~np.isnan(found)] if block is None else mean_of_block(found, rows)
@@ -73,7 +73,7 @@ def baseline_of(lens: Lens, champion: Version) -> Floats:
             f"{MOST_CLASSES:,} are possible",
             field="reference.baseline",
         )
-    if np.isnan(lens.scores(np.zeros(1), baseline[None])).all():
+    if np.isnan(lens.scores(np.zeros(1), baseline[None], np.array([champion.number]))).all():
         raise InputError(
             f"{lens.policy.loss} does not take the baseline {found} of {champion.name}",
             field="reference.baseline",

@@ -106,7 +106,7 @@ def _scored(place: int, history: History, lens: Lens, span: Span) -> list[_Found
             mine = np.flatnonzero(_inside(span, batch["time"]) & (batch["role"] == CHAMPION))
             rows = {name: values[mine] for name, values in batch.items()}
             if len(mine):
-                loss = lens.scores(rows["y_true"], rows["y_pred"])
+                loss = lens.scores(rows["y_true"], rows["y_pred"], rows["version"])
                 where = np.full(len(mine), place)
                 found.append(_Found(where, rows["row"], rows["version"], rows["time"], rows["block"], loss))
     return found

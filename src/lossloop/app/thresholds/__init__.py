@@ -1,0 +1,1 @@
+"""Decision thresholds of versions: learned from outcomes, registered, and gated like any version."""
