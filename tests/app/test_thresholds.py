@@ -30,18 +30,17 @@ LAZY = Thresholds(actions=("pass", "warn"), least=(0.9,))
 DAYS, ROWS = 20, 40
 
 
-def scored(start: int, days: int, *, seed: int = 1, known: bool = True, **given: Any) -> list[Frame]:
+def scored(start: int, days: int, *, seed: int = 1, version: int = 1, challenger: int = 0) -> list[Frame]:
     """Days of calibrated scores with outcomes; a challenger in shadow scores the same."""
     draw, frames = np.random.default_rng(seed), list[Frame]()
     for day in range(start, start + days):
         scores = draw.random(ROWS)
         came = draw.random(ROWS) < scores
         ids = [f"d{day}r{row}" for row in range(ROWS)]
-        shadow = {"shadow": (given["challenger"], (scores**2).tolist())} if "challenger" in given else {}
-        frames.append(
-            asked(day * DAY + 1, (scores**2).tolist(), ids, version=given.get("version", 1), **shadow)
-        )
-        for label in (0.0, 1.0) if known else ():
+        losses = (scores**2).tolist()
+        shadow = (challenger, losses) if challenger else None
+        frames.append(asked(day * DAY + 1, losses, ids, version=version, shadow=shadow))
+        for label in (0.0, 1.0):
             mine = [id for id, one in zip(ids, came.tolist(), strict=True) if one == label]
             frames.append(happened(day * DAY + 2, mine, label))
         frames.append(ticked(day * DAY + DAY + 7))

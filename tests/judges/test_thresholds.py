@@ -71,7 +71,7 @@ def test_the_unit_of_costs_does_not_matter(seed: int, unit: float) -> None:
 
 
 def test_on_calibrated_scores_the_cut_offs_are_those_of_theory() -> None:
-    scores, labels = drawn(200_000, rate=0.2)
+    scores, labels = drawn(60_000, rate=0.2)
     found = learn_thresholds(scores, labels, FRAUD)
     # Blocking costs at most 1 and a review 3: nothing is reviewed.
     assert found.least[0] == found.least[1]
@@ -110,7 +110,7 @@ def test_the_cost_is_told_on_rows_that_did_not_choose() -> None:
 
 def test_the_interval_of_the_cost_covers_what_later_rows_cost() -> None:
     """95% intervals over days with a shock each: what the learned cut-off costs later is in most of them."""
-    covered, narrower, later = 0, 0, _days(4000, seed=99)
+    covered, narrower, later = 0, 0, _days(1000, seed=99)
     for seed in range(60):
         scores, labels, days = _days(40, seed=seed)
         by_day = learn_thresholds(scores, labels, ((0, 1), (1, 0)), blocks=days)

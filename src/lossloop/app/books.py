@@ -138,15 +138,9 @@ class Books:
     def lens(self, model: str) -> Lens:
         """How the policy in force looks at rows."""
         found = _lens(self.policy_text(model), ())
-        return _lens(self.policy_text(model), self.thresholds(model)) if found.of_actions else found
-
-    def thresholds(self, model: str) -> tuple[tuple[int, Thresholds], ...]:
-        """The thresholds of the versions that have any, by their numbers."""
-        return tuple(
-            (each.number, each.manifest.thresholds)
-            for each in versions.versions(self.documents, model)
-            if each.manifest.thresholds is not None
-        )
+        if not found.of_actions:
+            return found
+        return _lens(self.policy_text(model), versions.thresholds(self.documents, model))
 
     def cursor(self, model: str) -> Cursor:
         return self.documents.get("cursor", model, Cursor) or Cursor()

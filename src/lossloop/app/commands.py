@@ -180,7 +180,7 @@ def _obey(
 
 def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micros) -> Result:
     policy = read_policy(command.text)
-    lens = Lens(policy=policy, thresholds=books.thresholds(policy.model))
+    lens = Lens(policy=policy, thresholds=versions.thresholds(books.documents, policy.model))
     champion = versions.alias(books.documents, policy.model, CHAMPION)
     _check_history(policy, books)
     _check_slices(policy, books)

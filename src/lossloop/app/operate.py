@@ -117,7 +117,8 @@ def check_policy(text: str, settings: Settings, state: Store, *, source: str = "
     try:
         check_targets(policy, settings)
         champion = versions.alias(state, policy.model, CHAMPION)
-        check_watches(Lens(policy=policy), Books(state), champion)
+        lens = Lens(policy=policy, thresholds=versions.thresholds(state, policy.model))
+        check_watches(lens, Books(state), champion)
     except InputError as error:
         path = tuple((error.field or "loss").split("."))
         raise PolicyError(str(error), line=load(text).line(path), source=source) from None

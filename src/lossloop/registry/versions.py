@@ -6,6 +6,7 @@ from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName
 from lossloop.core.records import Record
+from lossloop.core.thresholds import Thresholds
 from lossloop.registry.manifest import Manifest, Version
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -36,6 +37,12 @@ def register(documents: Documents, model: str, manifest: Manifest, *, at: Micros
 def versions(documents: Documents, model: str) -> list[Version]:
     """All versions of a model, oldest first."""
     return list(documents.all("version", Version, prefix=f"{model}/").values())
+
+
+def thresholds(documents: Documents, model: str) -> tuple[tuple[int, Thresholds], ...]:
+    """The thresholds of the versions that have any, by their numbers."""
+    known = ((each.number, each.manifest.thresholds) for each in versions(documents, model))
+    return tuple((number, found) for number, found in known if found is not None)
 
 
 def find(documents: Documents, model: str, number: int) -> Version:

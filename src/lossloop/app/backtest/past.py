@@ -18,6 +18,7 @@ from lossloop.core.clock import Micros
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows, Table
+from lossloop.registry import versions
 
 MOST_KEPT = 4 << 20
 """Losses that are kept while the same rows may be asked for again."""
@@ -46,7 +47,7 @@ class Past:
 
     @cached_property
     def thresholds(self) -> tuple[tuple[int, Thresholds], ...]:
-        return self.books.thresholds(self.model)
+        return versions.thresholds(self.books.documents, self.model)
 
     @cached_property
     def reigns(self) -> list[Reign]:

@@ -27,6 +27,7 @@ from lossloop.core.records import Record
 from lossloop.ledger.store import Store
 from lossloop.losses import Loss
 from lossloop.pipelines.executors import Executor
+from lossloop.registry import versions
 
 
 class Question(Record, frozen=True):
@@ -109,7 +110,7 @@ def _answer(home: Home, state: Store, question: Question, executor: Executor, pr
     of_actions = [is_of_actions(each, lens.policy) for each in asked]
     scoring = Scoring(
         losses=asked, digests=tuple(each.digest for each in asked), span=span,
-        thresholds=books.thresholds(question.model) if any(of_actions) else (),
+        thresholds=versions.thresholds(state, question.model) if any(of_actions) else (),
     )  # fmt: skip
     tally = tallied(past, scoring, executor, progress)
     if tally is None:
