@@ -13,6 +13,7 @@ from lossloop.app.fold import Folding, fold_until
 from lossloop.app.home import init
 from lossloop.app.loop import Loop
 from lossloop.app.reading import overview, prediction, status
+from lossloop.app.rebuilding import rebuild
 from lossloop.app.showing import shown
 from lossloop.core.clock import HOUR, MINUTE, SECOND, ManualClock
 from lossloop.core.errors import InUse
@@ -189,6 +190,32 @@ def test_silence_matures_predictions_too(tmp_path: Path) -> None:
     fold_until(folding, stop)
     folding.close()
     assert [point.labelled for point in desk.points("cost")] == [2]
+
+
+def test_a_tick_does_not_overtake_what_has_its_time_and_is_not_on_disk_yet(tmp_path: Path) -> None:
+    desk = Desk.ready(
+        tmp_path / "s", settings={"clock": "receipt"}, watches=GUARD, labels={"mature_after": "1h"}
+    )
+    with desk.books() as books:
+        start = books.now()
+    ids, server = desk.ids(4), desk.home.log.writer()
+    server.append([anything(1, ids[:3], [1.0] * 3, time=start)])
+    desk.fold()
+    clock = ManualClock(start)
+    folding = Folding(desk.home, clock)
+    due = start + 2 * DAY * HOUR
+    clock.advance_to(due)
+    assert folding.step() == 1, "a tick"
+    folding.close()
+    stamped = due - SECOND // 10
+    server.append(
+        [labels(1, ids[:3], [0.0, 1.0, 0.0], time=stamped), anything(1, ids[3:], [1.0], time=stamped)]
+    )
+    server.close()
+    desk.fold()
+    before = desk.everything()
+    assert rebuild(desk.home).agrees
+    assert desk.everything() == before
 
 
 def test_nothing_is_written_while_nothing_is_due(tmp_path: Path) -> None:

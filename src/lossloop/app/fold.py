@@ -29,6 +29,9 @@ from lossloop.ledger.store import Store
 PACE = ((1.0, 0.0005), (10.0, 0.01), (60.0, 0.02), (float("inf"), 0.04))
 """Pauses between two looks at the log, by the seconds for which it has not grown."""
 TICK_EVERY = SECOND
+TICK_BEHIND = SECOND // 4
+"""By how much a tick lies back. A fact has its time before it is on disk: a tick that overtook it would be folded
+first, and by a rebuild, which goes by time, second."""
 PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
 
@@ -71,9 +74,10 @@ class Folder:
         if not self._ticks or now - self._last_tick < TICK_EVERY:
             return 0
         self._last_tick = now
-        if not self._loop.something_is_due(now):
+        settled = now - TICK_BEHIND
+        if not self._loop.something_is_due(settled):
             return 0
-        self.append(tick(now, now=now))
+        self.append(tick(settled, now=settled))
         return self.catch_up()
 
     def append(self, frame: Frame) -> None:
