@@ -8,12 +8,12 @@ by the judges that the loop uses, looked at after every row, until its first dec
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 
 import numpy as np
 
+from benchmarks.judges.command import parser_of
 from lossloop.judges import Assigned, Canary, Difference, Pairs, Shadow
 
 CHAMPION = 0.10
@@ -108,13 +108,7 @@ def _first(crossed: int | None) -> float:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=600)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+    args = parser_of(__doc__, replications=600).parse_args(arguments)
     rows = table(args.replications, args.seed)
     if args.json:
         print(json.dumps({"bench": "canary", "rows": [vars(row) for row in rows]}))

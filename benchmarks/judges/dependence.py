@@ -9,13 +9,12 @@ changes, or in which the mean is higher by .1.
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import print_figures
 from lossloop.core.records import VerdictKind
 from lossloop.judges import Guardrail, Regression, design_effect, parse, reference_of_blocks
 
@@ -84,21 +83,20 @@ def _days_to_alarm(rng: np.random.Generator, rise: float) -> float:
     return np.inf if verdict.crossed_at is None else verdict.crossed_at + 1.0
 
 
+def figures(replications: int, seed: int) -> dict[str, float]:
+    """The same by name."""
+    return dict(vars(measure(replications, seed)))
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    print_figures(
+        "dependence",
+        __doc__,
+        figures,
+        arguments,
+        replications=1000,
     )
-    parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    figures = vars(measure(args.replications, args.seed))
-    if args.json:
-        print(json.dumps({"bench": "dependence", "figures": figures}))
-        return
-    for name, value in figures.items():
-        print(f"{name:28} {value:8.3f}")
 
 
 if __name__ == "__main__":

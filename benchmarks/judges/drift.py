@@ -14,7 +14,6 @@ in which a watch of drift is blind, or can show nothing.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from benchmarks.judges.command import parser_of
 from lossloop.core.profile import Profile
 from lossloop.judges import Averages, BlockDrift, Domain, Drift, parse, profile_of
 from lossloop.judges.bins import Bins, bins_of, values_of
@@ -260,13 +260,8 @@ def ours_of(profile: Profile) -> Drift:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=1000)
+    parser = parser_of(__doc__, replications=1000)
     parser.add_argument("--delay-replications", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     few = max(1, args.delay_replications // 2)
     shares = false_alarms(args.replications, args.seed)

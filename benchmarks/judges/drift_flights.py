@@ -9,7 +9,6 @@ the reference, of the model trained on it afterwards. Judged on its loss, that m
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import date, timedelta
 from typing import Any
@@ -18,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmarks.judges.command import parser_of
 from lossloop.app.demo import train
 from lossloop.app.demo.flights import CALENDAR, FEATURES, WEATHER, between, load
 from lossloop.core.clock import DAY
@@ -100,11 +100,7 @@ def figures() -> dict[str, str]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what each watch said."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+    args = parser_of(__doc__, seeded=False).parse_args(arguments)
     found = figures()
     if args.json:
         print(json.dumps({"bench": "drift_flights", "figures": found}))

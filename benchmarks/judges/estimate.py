@@ -15,13 +15,12 @@ tenth of what they should be, all zero, all at the bound, and the opposite.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import print_figures
 from lossloop.core.estimates import Estimate
 from lossloop.judges import Audited, Estimated, calibration, expected_loss, parse, probabilities
 
@@ -128,19 +127,7 @@ def measure(replications: int, seed: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    figures = measure(args.replications, args.seed)
-    if args.json:
-        print(json.dumps({"bench": "estimate", "figures": figures}))
-        return
-    for name, value in figures.items():
-        print(f"{name:50} {value:10.4g}")
+    print_figures("estimate", __doc__, measure, arguments, replications=500)
 
 
 if __name__ == "__main__":

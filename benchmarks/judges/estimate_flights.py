@@ -10,7 +10,6 @@ spread of that over 200 draws, with estimates and, in brackets, by labels alone.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
 from datetime import date, timedelta
@@ -19,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from benchmarks.judges.command import parser_of
 from lossloop import losses
 from lossloop.app.demo.flights import CALENDAR, between, load
 from lossloop.app.demo.train import cross_validate, fit, inputs
@@ -91,11 +91,7 @@ def _end(month: int) -> date:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+    args = parser_of(__doc__, seeded=False).parse_args(arguments)
     found = months()
     if args.json:
         print(json.dumps({"bench": "estimate_flights", "months": [asdict(month) for month in found]}))

@@ -11,7 +11,6 @@ losses, the mean time to a false alarm, and a million healthy outcomes.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.judges import Engine, Mode, Promise, Streams, parse
 
 Array = npt.NDArray[np.float64]
@@ -228,14 +228,9 @@ def _groups(streams: int) -> list[int]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=4000)
+    parser = parser_of(__doc__, replications=4000)
     parser.add_argument("--delay-replications", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--others", action="store_true")
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     rows = table(args.replications, args.delay_replications, args.seed)
     figures = others(args.replications, args.delay_replications, args.seed) if args.others else {}

@@ -8,7 +8,6 @@ tolerance of .02. Needs the extra `demo`.
 
 from __future__ import annotations
 
-import argparse
 import json
 from datetime import date
 
@@ -16,6 +15,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.app.demo.flights import CALENDAR, between, load
 from lossloop.app.demo.train import cross_validate, fit, inputs
 from lossloop.core.clock import DAY
@@ -98,11 +98,7 @@ def by_day(lost: Array, days: npt.NDArray[np.int64], named: dict[str, list[str]]
 
 def main(arguments: list[str] | None = None) -> None:
     """Print what was found."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+    args = parser_of(__doc__, seeded=False).parse_args(arguments)
     figures = flights()
     print(json.dumps({"bench": "flight_slices", "figures": figures}, indent=None if args.json else 1))
 

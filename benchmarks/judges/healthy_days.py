@@ -12,7 +12,6 @@ By row the promise allows as many false alarms a day, and the reference is that 
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 from datetime import date
@@ -21,6 +20,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.app.demo.flights import CALENDAR, between, load
 from lossloop.app.demo.train import cross_validate, inputs
 from lossloop.core.clock import DAY
@@ -144,13 +144,8 @@ def _row_alarm(past: Past, rng: np.random.Generator, limit: float, rows: float) 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=10_000)
+    parser = parser_of(__doc__, replications=10_000)
     parser.add_argument("--by-row", type=int, default=40)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     found = {
         period: vars(

@@ -8,14 +8,13 @@ found from the two bets that the interval inverts, at the true mean.
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import print_figures
 from benchmarks.judges.false_alarms import HORIZON, Draw, alarms
 from lossloop.judges import Mode, betting_interval
 
@@ -64,27 +63,21 @@ def _first(sample: Sample, mean: float, *, upwards: bool, replications: int, see
     return np.concatenate(found)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+def measure(replications: int, seed: int) -> dict[str, float]:
+    """All figures, by name."""
     figures = {}
     for index, (name, (mean, sample)) in enumerate(SAMPLES.items()):
-        share = missed(sample, mean, replications=args.replications, seed=[args.seed, index])
+        share = missed(sample, mean, replications=replications, seed=[seed, index])
         figures[f"{name}: missed, ever"] = share
         figures[f"{name}: width / central limit, n = 10,000"] = width(
-            sample, count=10_000, seed=[args.seed, 9, index]
+            sample, count=10_000, seed=[seed, 9, index]
         )
-    if args.json:
-        print(json.dumps({"bench": "intervals", "figures": figures}))
-        return
-    for name, value in figures.items():
-        print(f"{name:50} {value:8.3f}")
+    return figures
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the figures."""
+    print_figures("intervals", __doc__, measure, arguments, replications=1000)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ end, with an error of 5% and a margin of 0; the fixed age is 10 days.
 
 from __future__ import annotations
 
-import argparse
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import print_figures
 from lossloop.judges import Assigned, Canary
 
 Array = npt.NDArray[np.float64]
@@ -96,19 +95,7 @@ def _rolled_back(rows: Assigned, missing: str) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    figures = false_rollbacks(args.replications, args.seed)
-    if args.json:
-        print(json.dumps({"bench": "late", "figures": figures}))
-        return
-    for name, value in figures.items():
-        print(f"{name:45} {value:8.3f}")
+    print_figures("late", __doc__, false_rollbacks, arguments, replications=1000)
 
 
 if __name__ == "__main__":

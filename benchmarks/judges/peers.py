@@ -9,13 +9,13 @@ each to 5% false alarms in 10,000 outcomes on streams of this very simulation, a
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import asdict
 
 import numpy as np
 
+from benchmarks.judges.command import parser_of
 from lossloop.app.bench.contest import ours, peers
 from lossloop.app.bench.contest.cells import (
     CELLS,
@@ -105,14 +105,10 @@ def printed(title: str, rows: list[Row]) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print both tables."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--streams", type=int, default=400)
     parser.add_argument("--until", type=int, default=UNTIL, help="outcomes after the change")
     parser.add_argument("--learners", type=int, default=400, help="healthy streams to tune on")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     mine = ours_all(args.streams, args.until, args.seed)
     others = as_configured(args.streams, args.until, args.seed)

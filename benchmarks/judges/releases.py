@@ -10,7 +10,6 @@ The delays are those of a last release at .15, over the runs without a false ala
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.judges import Columns, Promise, Streams
 from lossloop.judges.promise import Mode, chance, spend
 
@@ -83,14 +83,9 @@ WAYS = ("5% each", "5% in all", "one budget")
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=400)
+    parser = parser_of(__doc__, replications=400)
     parser.add_argument("--releases", type=int, default=50)
     parser.add_argument("--outcomes", type=int, default=5_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     found = [
         measure(

@@ -12,16 +12,15 @@ season; one with a limit for each hour does not: "1 per 1,000,000 outcomes", 10,
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import print_figures
 from benchmarks.judges.false_alarms import alarms
 from lossloop.judges import Assigned, Canary, Mode
-from lossloop.judges.intervals import normal_mixture_bound, normal_mixture_rho
+from lossloop.judges.boundaries import normal_mixture_bound, normal_mixture_rho
 
 Array = npt.NDArray[np.float64]
 
@@ -95,19 +94,7 @@ def measure(replications: int, seed: int) -> dict[str, float]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=1000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
-    figures = measure(args.replications, args.seed)
-    if args.json:
-        print(json.dumps({"bench": "seasons", "figures": figures}))
-        return
-    for name, value in figures.items():
-        print(f"{name:45} {value:8.3f}")
+    print_figures("seasons", __doc__, measure, arguments, replications=1000)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ mean of all slices, and each slice with a promise of its own.
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.judges import Guardrail, Mode, Promise, Streams, parse
 from lossloop.judges.ebh import believed
 from lossloop.judges.holding import log_mean
@@ -110,13 +110,8 @@ def settings() -> Iterator[tuple[int, int]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the figures."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=100)
+    parser = parser_of(__doc__, replications=100)
     parser.add_argument("--days", type=int, default=365)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
     args = parser.parse_args(arguments)
     rows = [asdict(measure(*each, args.replications, args.days, args.seed)) for each in settings()]
     if args.json:

@@ -12,13 +12,13 @@ draws every row anew, which no user would like, and judges all.
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.judges.command import parser_of
 from lossloop.judges import Assigned, Canary
 
 Floats = npt.NDArray[np.float64]
@@ -105,13 +105,7 @@ def _rolled_back(shown: Assigned, margin: float) -> bool:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--replications", type=int, default=400)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args(arguments)
+    args = parser_of(__doc__, replications=400).parse_args(arguments)
     rows = [
         row for split in TRAFFIC for row in measure(split, replications=args.replications, seed=args.seed)
     ]

@@ -15,6 +15,7 @@ from lossloop.judges import (
     Guardrail,
     Reference,
     Regression,
+    needed_for,
     parse,
     reference_of,
     reference_of_blocks,
@@ -148,11 +149,33 @@ def test_a_regression_is_a_guardrail_at_the_reference_s_upper_bound() -> None:
         guardrail.update(guardrail.start(), losses),
     )
     assert (judge.limit, state) == (guardrail.limit, same)
-    assert (verdict.kind, verdict.evidence) == (plain.kind, plain.evidence)
+    assert verdict.evidence == plain.evidence
     assert verdict.effect is not None
     assert verdict.effect.estimate == pytest.approx(losses.mean() - reference.estimate)
     assert "(500 outcomes, betting) bounds the risk at 95%" in verdict.assumption
     assert "(reference) + 0.02 (tolerance)" in verdict.reason
+
+
+def test_a_reference_too_small_for_the_tolerance_passes_nobody_and_says_how_many_it_needs() -> None:
+    """A rise of the tolerance hides behind the doubt about the reference itself."""
+    reference = _rows()
+    width = reference.upper - reference.estimate
+    needed = needed_for(reference, 0.02)
+    assert needed > reference.count
+    small, enough = (
+        Regression(reference=reference, tolerance=tolerance, promise=PROMISE)
+        for tolerance in (0.02, 2 * width)
+    )
+    losses = np.full(50, reference.estimate)
+    _, verdict = small.update(small.start(), losses)
+    assert verdict.kind is VerdictKind.INCONCLUSIVE
+    assert verdict.reason.endswith(f"{needed:,} outcomes would do, the reference has {reference.count:,}")
+    _, sure = enough.update(enough.start(), losses)
+    assert sure.kind is VerdictKind.HEALTHY
+    assert "would do" not in sure.reason
+    assert small.update(small.start(), losses[:0])[1].kind is VerdictKind.NO_DATA
+    _, alarm = small.update(small.start(), np.full(4000, 1.0))
+    assert alarm.kind is VerdictKind.ALARM, "what is far off is told all the same"
 
 
 def test_a_regression_over_blocks_says_that_it_is_approximate() -> None:

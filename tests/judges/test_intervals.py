@@ -11,19 +11,9 @@ from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
 from lossloop.judges import Moments, asymptotic_interval, betting_interval
-from lossloop.judges.intervals import normal_mixture_bound, normal_mixture_rho
 from lossloop.summaries import Digest, Scale
 
 values = st.lists(st.floats(0.0, 1.0), min_size=1, max_size=40).map(np.array)
-
-
-def test_the_normal_mixture_is_confseq_s() -> None:
-    """Statistics.md, section 4: v_opt = 100, alpha = .05, to 1e-5."""
-    rho = normal_mixture_rho(100.0, 0.05)
-    assert rho == pytest.approx(12.60056, abs=1e-5)
-    assert normal_mixture_bound(100.0, 0.05, rho) == pytest.approx(30.35209, abs=1e-5)
-    log_mixture = 0.5 * math.log(rho / (100 + rho)) + 10**2 / (2 * (100 + rho))
-    assert log_mixture == pytest.approx(-0.6510052, abs=1e-5)
 
 
 @given(values=values)

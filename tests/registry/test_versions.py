@@ -101,8 +101,6 @@ def test_the_champion_before_becomes_the_previous_one(documents: Documents) -> N
     assert versions.aliases(documents, "a") == {CHAMPION: 1}
     versions.enthrone(documents, "a", 3, at=2, reason="better")
     assert versions.aliases(documents, "a") == {CHAMPION: 3, PREVIOUS: 1}
-    assert versions.was_champion(documents, "a", 1)
-    assert not versions.was_champion(documents, "a", 2)
 
 
 def test_who_is_champion_already_is_not_enthroned_again(documents: Documents) -> None:

@@ -2,7 +2,8 @@
 
 Rows and block means are judged alike: both are an array of losses, and the promise says which it counts.
 Verdicts: `alarm` once the evidence has reached the threshold, else `healthy`: judged, and no alarm. That is
-the absence of an alarm, not a proof; `Certificate` gives the proof (`healthy`, else `inconclusive`).
+the absence of an alarm, not a proof; `Certificate` gives the proof (`healthy`, else `inconclusive`). Against
+a reference that is too small for the tolerance the absence of an alarm says nothing: `inconclusive`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from lossloop.judges.engine import Engine, Step, Wealth, bet_sums
 from lossloop.judges.intervals import asymptotic_interval
 from lossloop.judges.moments import Moments
 from lossloop.judges.promise import Counts, Promise
-from lossloop.judges.reference import Reference
+from lossloop.judges.reference import Reference, needed_for
 
 Array = npt.NDArray[np.float64]
 
@@ -195,12 +196,24 @@ class Regression:
             f"the reference ({ref.count:,} {ref.counts}, {ref.method}) bounds the risk at "
             f"{100 * ref.confidence:g}%{', approximately' if ref.approximate else ''}"
         )
+        limit = f"limit = {ref.upper:.4g} (reference) + {self.tolerance:g} (tolerance)"
+        unsure = verdict.kind is VerdictKind.HEALTHY and bool(self._lacks)
         return state, msgspec.structs.replace(
             verdict,
+            kind=VerdictKind.INCONCLUSIVE if unsure else verdict.kind,
             effect=_less(verdict.effect, ref.estimate),
             assumption=f"{verdict.assumption}; {about}",
-            reason=f"{verdict.reason}; limit = {ref.upper:.4g} (reference) + {self.tolerance:g} (tolerance)",
+            reason=f"{verdict.reason}; {limit}{self._lacks}",
         )
+
+    @cached_property
+    def _lacks(self) -> str:
+        """That the reference is too small for the tolerance, and how large it needs to be; empty if not."""
+        ref, needed = self.reference, needed_for(self.reference, self.tolerance)
+        if needed <= ref.count:
+            return ""
+        would = f"{needed:,} {ref.counts} would do, the reference has {ref.count:,}"
+        return f"; too few for this tolerance: {would}"
 
     @cached_property
     def _guardrail(self) -> Guardrail:

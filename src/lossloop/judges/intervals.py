@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lossloop.core.errors import InputError
 from lossloop.core.records import Interval
+from lossloop.judges.boundaries import normal_mixture_bound, normal_mixture_rho
 from lossloop.judges.engine import KAPPAS, bet_sums
 from lossloop.judges.holding import log_mean
 from lossloop.judges.moments import Moments
@@ -83,16 +84,6 @@ def asymptotic_interval(
         level=level,
         approximate=True,
     )
-
-
-def normal_mixture_rho(v_opt: float, error: float) -> float:
-    """The mixture's precision at which the two-sided bound is narrowest at variance `v_opt`."""
-    return v_opt / (2.0 * math.log(1.0 / error) + math.log(1.0 + 2.0 * math.log(1.0 / error)))
-
-
-def normal_mixture_bound(variance: float, error: float, rho: float) -> float:
-    """What a sum of the given total variance stays below in size, always, but for a chance of `error`."""
-    return math.sqrt((variance + rho) * (math.log1p(variance / rho) + 2.0 * math.log(1.0 / error)))
 
 
 def _lower_bound(values: Array, weights: Array, mean: float, threshold: float) -> float:

@@ -104,10 +104,5 @@ def dethrone(documents: Documents, model: str, number: int, *, at: Micros, reaso
         move(documents, model, PREVIOUS, None, at=at, reason=reason)
 
 
-def was_champion(documents: Documents, model: str, number: int) -> bool:
-    """Whether a version has ever been champion."""
-    return any(move.alias == CHAMPION and move.version == number for move in history(documents, model))
-
-
 def _key(model: str, number: int) -> str:
     return f"{model}/{number:09d}"
