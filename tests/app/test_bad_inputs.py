@@ -24,11 +24,8 @@ from lossloop.app.cli import main
 from lossloop.registry import Manifest
 from tests.app.desk import policy_text
 from tests.app.server import Server, serving
-from tests.app.test_watch_laws import ASKED, MADE, PLACES
+from tests.app.test_watch_laws import ARRIVE, ASKED, MADE, PLACES
 
-ARRIVALS = {"drift", "drift_rows", "prediction_shift", "estimate"}
-"""Watches that wait for no outcome."""
-OUTCOMES = set(ASKED) - ARRIVALS
 Row = dict[str, Any]
 Rows = list[Row]
 Spoil = Callable[[Rows, Rows], tuple[Rows, Rows]]
@@ -169,7 +166,7 @@ def test_what_cannot_be_judged_is_no_alarm_and_no_pass(
     terminal.champion(model)
     assert Replay(server=replayed, model=model).days(spoil) == codes
     for watch, found in terminal.verdicts(model).items():
-        allowed = of_arrivals if watch in ARRIVALS else of_outcomes
+        allowed = of_arrivals if watch in ARRIVE else of_outcomes
         assert found["kind"] in allowed, f"{watch}: {found['reason']}"
 
 
