@@ -85,6 +85,15 @@ def refused(text: str) -> PolicyError:
     return caught.value
 
 
+def test_the_same_text_is_the_same_policy_and_its_fault_is_told_of_each_file() -> None:
+    assert read_policy(FULL, source="one.yaml") is read_policy(FULL, source="one.yaml")
+    assert read_policy(FULL, source="one.yaml") == read_policy(FULL, source="two.yaml")
+    wrong = with_line("task", "task: binry")
+    for source in ("one.yaml", "two.yaml", "one.yaml"):
+        with pytest.raises(PolicyError, match=rf"^{source}, line {line_of('task')}: .*'binry'"):
+            read_policy(wrong, source=source)
+
+
 def test_every_key_is_read() -> None:
     assert read_policy(FULL) == Policy(
         model="flight-delay",

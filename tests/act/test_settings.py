@@ -50,6 +50,17 @@ def test_every_key_is_read(path: Path) -> None:
     )
 
 
+def test_a_file_that_was_changed_is_read_anew_and_one_that_was_not_is_the_same(path: Path) -> None:
+    first = read(path, WHOLE)
+    assert read_settings(path) is first
+    assert read(path, WHOLE.replace("ab12", "cd34")).salt == "cd34"
+    with pytest.raises(PolicyError, match="'clok'"):
+        read(path, WHOLE.replace("clock", "clok"))
+    assert read(path, WHOLE) == first
+    path.unlink()
+    assert read_settings(path) == Settings()
+
+
 def test_no_file_means_the_defaults(path: Path) -> None:
     assert read_settings(path) == Settings()
     assert Settings().clock == "receipt"

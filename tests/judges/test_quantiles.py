@@ -37,3 +37,13 @@ def test_a_probability_is_between_0_and_1(probability: float) -> None:
         beta_quantile(probability, 1.0, 1.0)
     with pytest.raises(InputError, match="between 0 and 1"):
         t_quantile(probability, 3.0)
+
+
+@pytest.mark.parametrize("freedom", [1.0, 13.0, 1e4])
+def test_asked_again_in_another_order_it_answers_the_same_to_the_bit(freedom: float) -> None:
+    asked = [0.6, 0.975, 0.9999, 1 - 1e-6]
+    once = {probability: t_quantile(probability, freedom) for probability in asked}
+    assert {probability: t_quantile(probability, freedom) for probability in reversed(asked)} == once
+    assert {probability: -t_quantile(1.0 - probability, freedom) for probability in asked} == pytest.approx(
+        once
+    )

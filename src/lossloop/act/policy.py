@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from enum import StrEnum
+from functools import lru_cache
 from typing import Annotated, Any, get_type_hints
 
 import msgspec
@@ -142,6 +143,12 @@ def read_policy(text: str, *, source: str = "policy") -> Policy:
     Raises:
         PolicyError: With the line, what is wrong, and what could be written instead.
     """
+    return _read(text, source)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str, source: str) -> Policy:
+    """The policy that a text says; the same text is read when it is checked, put in force and judged by."""
     document = load(text, source=source)
     try:
         policy: Policy = build(Policy, document.value, _READERS)

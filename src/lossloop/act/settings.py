@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -52,17 +53,24 @@ def read_settings(path: Path) -> Settings:
     if not path.exists():
         return Settings()
     try:
-        document = load(path.read_text(), source=path.name)
+        text = path.read_text()
     except OSError as error:
         raise StateError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError:
         raise PolicyError("not readable as UTF-8 text", source=path.name) from None
+    return _read(text, path.name)
+
+
+@lru_cache(maxsize=16)
+def _read(text: str, source: str) -> Settings:
+    """The settings that a text says; a process looks at the same text again with every command."""
+    document = load(text, source=source)
     try:
         settings: Settings = build(Settings, document.value, {})
         _check(settings)
     except Problem as problem:
         place = ".".join(map(str, problem.path))
-        raise PolicyError(f"{place}: {problem}", line=document.line(problem.path), source=path.name) from None
+        raise PolicyError(f"{place}: {problem}", line=document.line(problem.path), source=source) from None
     return settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing
 from collections.abc import Callable, Mapping
 from enum import Enum
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -84,6 +85,12 @@ def _tuple(inner: Any, value: Any, readers: Readers, path: Path) -> tuple[Any, .
     return tuple(build(inner, item, readers, (*path, index)) for index, item in enumerate(items))
 
 
+@cache
+def hints_of(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """The type of each field."""
+    return typing.get_type_hints(kind, include_extras=True)
+
+
 def _struct(kind: type[msgspec.Struct], value: Any, readers: Readers, path: Path) -> Any:
     found = _expect(value, dict, "a mapping of keys to values", path)
     fields = {field.name: field for field in msgspec.structs.fields(kind)}
@@ -93,7 +100,7 @@ def _struct(kind: type[msgspec.Struct], value: Any, readers: Readers, path: Path
     for name, field in fields.items():
         if field.required and name not in found:
             raise Problem(path, f"the key {name!r} is missing")
-    hints = typing.get_type_hints(kind, include_extras=True)
+    hints = hints_of(kind)
     made = {key: build(hints[key], item, readers, (*path, key)) for key, item in found.items()}
     return kind(**made)
 

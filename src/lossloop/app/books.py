@@ -125,7 +125,7 @@ class Books:
         Raises:
             UnknownName: No such model.
         """
-        return _parsed(self.policy_text(model))
+        return read_policy(self.policy_text(model))
 
     def policy_text(self, model: str) -> str:
         """The policy in force, as it was written; raise UnknownName where there is no such model."""
@@ -212,11 +212,6 @@ class Books:
 
 
 @lru_cache(maxsize=256)
-def _parsed(text: str) -> Policy:
-    return read_policy(text)
-
-
-@lru_cache(maxsize=256)
 def _lens(text: str, thresholds: tuple[tuple[int, Thresholds], ...]) -> Lens:
     """One lens per policy text, since parsing a loss takes longer than judging an hour."""
-    return Lens(policy=_parsed(text), thresholds=thresholds)
+    return Lens(policy=read_policy(text), thresholds=thresholds)

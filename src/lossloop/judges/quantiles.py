@@ -7,6 +7,7 @@ the modified Lentz method); its inverse by bisection, which cannot fail.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 from lossloop.core.errors import InputError
 
@@ -30,6 +31,12 @@ def beta_cdf(x: float, a: float, b: float) -> float:
 def beta_quantile(probability: float, a: float, b: float) -> float:
     """The x with P(X <= x) = probability for X ~ Beta(a, b)."""
     _check(probability)
+    return _bisected(probability, a, b)
+
+
+@lru_cache(maxsize=1024)
+def _bisected(probability: float, a: float, b: float) -> float:
+    """Some milliseconds of work, and a watch asks for the same one whenever it judges."""
     low, high = 0.0, 1.0
     while True:
         middle = 0.5 * (low + high)
