@@ -21,10 +21,10 @@ def point(day: int, share: float = 0.0, kind: str = "healthy") -> dict[str, Any]
     return {"made": moment(day), "kind": kind, "evidence": share * 8.0, "threshold": 8.0}
 
 
-def alarm(day: int) -> dict[str, Any]:
+def alarm(day: int, reason: str = "") -> dict[str, Any]:
     return {
         "at": moment(day, 23), "made": moment(day), "block": f"2024-01-{day:02d}", "version": 3,
-        "evidence": 8.5, "threshold": 8.0,
+        "evidence": 8.5, "threshold": 8.0, "reason": reason,
     }  # fmt: skip
 
 
@@ -42,8 +42,8 @@ def met(day: int | None = 12, **changes: Any) -> dict[str, Any]:
 
 def watch(name: str = "worse", **changes: Any) -> dict[str, Any]:
     base: dict[str, Any] = {
-        "watch": name, "promise": "1 per 3650 blocks", "judged": 30, "counts": "blocks", "alarms": [],
-        "incidents": [], "false_alarms": None, "not_replayed": "", "problems": [],
+        "watch": name, "asks": "regression", "promise": "1 per 3650 blocks", "judged": 30, "counts": "blocks",
+        "alarms": [], "incidents": [], "false_alarms": None, "problems": [],
         "points": [point(day) for day in range(1, 31)],
     }  # fmt: skip
     return {**base, **changes}
@@ -138,12 +138,9 @@ def test_an_estimate_without_an_interval_has_none() -> None:
     assert "[" not in row
 
 
-def test_a_watch_that_was_not_replayed_or_cannot_judge_is_never_left_out() -> None:
-    skipped = watch("inputs", points=[], not_replayed="it looks at arrivals")
+def test_a_watch_that_cannot_judge_is_never_left_out() -> None:
     unfit = watch("each", points=[], problems=["m:1: rows [depend] on each other"])
-    said = shown(answer(skipped, unfit))
-    assert "not replayed" in said
-    assert "inputs: it looks at arrivals" in said
+    said = shown(answer(unfit))
     assert "cannot judge" in said
     assert "each: could not judge m:1: rows [depend] on each other" in said
 
@@ -153,6 +150,15 @@ def test_many_alarms_are_listed_up_to_a_number() -> None:
     said = list(notes(answer(watch(alarms=alarms))))
     assert said[0].count("on 2024-01") == MOST_ALARMS
     assert said[0].endswith("and 3 more")
+
+
+def test_a_watch_of_many_things_has_a_line_for_each_alarm_which_says_what_it_was() -> None:
+    alarms = [alarm(day, reason=f"carrier=[b]{day}[/]") for day in range(1, 13)]
+    said = shown(answer(watch("where", asks="slices", alarms=alarms))).splitlines()
+    told = [line for line in said if line.startswith("where: alarm")]
+    assert len(told) == MOST_ALARMS + 1
+    assert told[0].endswith("version 3): carrier=[b]1[/]")
+    assert told[-1] == "where: alarm 4 times more"
 
 
 def test_names_that_look_like_markup_stand_as_they_are() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lossloop.app.home import Home
+from tests.docs.flown import fly
 from tests.docs.pages import Reader
 
 
@@ -15,3 +17,9 @@ def reader(tmp_path: Path) -> Iterator[Reader]:
     found = Reader(place=tmp_path)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def flown(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Five months of the demo; to be read only."""
+    return fly(tmp_path_factory.mktemp("flights") / "lossloop-demo")

@@ -94,7 +94,7 @@ def judge_arrivals(acting: Acting, lens: Lens) -> None:
         acting.books.documents.put("gathered", f"{acting.model}/{name}", after)
         crowned = acting.books.crowned(acting.model)
         if crowned is not None and _is_of(gathered, crowned):
-            judge_found(acting, lens, name, _of_block(lens, name, sums), rows=sums.rows, block=block)
+            judge_found(acting, lens, name, found_of_block(lens, name, sums), rows=sums.rows, block=block)
 
 
 def closed(books: Books, model: str, lens: Lens, now: Micros) -> Iterator[tuple[str, Block]]:
@@ -138,20 +138,22 @@ def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrive
         fail(acting, name, error)
         return
     if by_rows(watch):
-        found = _found(lens, name, evidence)
+        found = found_of_rows(lens, name, evidence)
         judge_found(acting, lens, name, found, rows=len(shown), block=None)
     else:
         _gather(acting.books, f"{acting.model}/{name}", crowned, evidence, blocks)
 
 
-def _found(lens: Lens, name: str, evidence: Floats) -> Found:
+def found_of_rows(lens: Lens, name: str, evidence: Floats) -> Found:
+    """What rows say to a watch that judges them."""
     kind = of_arrivals(lens.policy.watches[name])
     shows = kind is not None and kind.shows_mean
     return Found(evidence=evidence, mean=mean_of(evidence.ravel()) if shows else None)
 
 
-def _of_block(lens: Lens, name: str, sums: Sums) -> Found:
-    found, kind = _found(lens, name, sums.means), of_arrivals(lens.policy.watches[name])
+def found_of_block(lens: Lens, name: str, sums: Sums) -> Found:
+    """What a block that is over says to a watch that judges blocks."""
+    found, kind = found_of_rows(lens, name, sums.means), of_arrivals(lens.policy.watches[name])
     said = found.evidence if kind is None else kind.of_block(sums.means, sums.said)
     return replace(found, evidence=said)
 

@@ -1,16 +1,21 @@
-"""Every kind that judges outcomes says in a backtest what it said in the loop; others are named."""
+"""Every kind of watch says in a backtest what it said in the loop."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from lossloop.act.policy import read_policy
+from lossloop.app.backtest import Candidate, Question, Replayed, backtest
 from lossloop.app.labels import wanted_at
 from lossloop.core.seasons import Season
 from tests.app.backtest.test_replay import agree, replayed
-from tests.app.desk import DAY, MODEL, Desk
+from tests.app.desk import DAY, MODEL, Desk, policy_text, ticked
+from tests.app.test_drift import answers, inputs, sent, watched
 from tests.app.test_estimates import ready
 from tests.app.test_slices import fail, sliced
 
@@ -58,11 +63,77 @@ def test_an_audit_is_replayed_on_the_labels_that_were_drawn(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("watch", OF_ARRIVALS, ids=lambda watch: watch["kind"])
-def test_a_watch_of_arrivals_is_told_as_one_that_was_not_replayed(
-    tmp_path: Path, watch: dict[str, Any]
-) -> None:
+def test_a_watch_of_answers_is_replayed_from_the_columns(tmp_path: Path, watch: dict[str, Any]) -> None:
     desk: Desk = ready(tmp_path, watch)
+    for number in range(12):
+        desk.day(number, 0.9 if number > 3 else 0.05, rows=8)
+    agree(desk)
+    assert len(desk.points("w")) == 12
+
+
+def drifting(place: Path, **watches: Any) -> Desk:
+    """Days of a hundred rows, whose ages have moved; every other day sends its features as JSON, one none."""
+    desk, rng = watched(place, **watches), np.random.default_rng(3)
+    for number in range(9):
+        features: Any = inputs(rng, 100, age=52.0)
+        if number % 2:
+            rows = zip(*features.values(), strict=True)
+            features = [json.dumps(dict(zip(features, row, strict=True))) for row in rows]
+        desk.send(
+            sent(desk, DAY * number + 1, None if number == 4 else features, answers(rng, 100)),
+            ticked(DAY * (number + 1)),
+        )
+    desk.tick(DAY * 9 + 7)
+    return desk
+
+
+def test_drift_by_block_is_replayed_with_the_features_in_the_log(tmp_path: Path) -> None:
+    desk = drifting(tmp_path, inputs={"kind": "drift", "promise": "1 per 20 blocks"})
+    agree(desk)
+    found = replayed(desk)["inputs"]
+    assert [point.kind for point in found.points].count("alarm") > 0
+    assert len(found.alarms) == 1
+    assert found.alarms[0].at == found.points[len(found.points) - 1 - _behind(found)].at
+
+
+def _behind(found: Replayed) -> int:
+    """Points behind the first alarm."""
+    kinds = [point.kind for point in found.points]
+    return len(kinds) - 1 - kinds.index("alarm")
+
+
+def test_drift_by_row_is_replayed_and_waits_for_no_outcome(tmp_path: Path) -> None:
+    desk = drifting(tmp_path, inputs={"kind": "drift", "promise": "1 per 500 predictions"})
+    found, recorded = replayed(desk)["inputs"], desk.points("inputs")
+    assert found.counts == "outcomes"
+    assert [(point.kind, point.evidence) for point in found.points] == [
+        (point.kind, point.evidence) for point in recorded
+    ]
+    assert [alarm.at == alarm.made for alarm in found.alarms] == [True]
+
+
+def test_without_a_profile_a_replay_says_what_is_missing(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s")
     desk.day(0, 0.1)
-    found = replayed(desk)["w"]
-    assert "as they arrive" in found.not_replayed
-    assert found.points == ()
+    watch = {"kind": "drift", "promise": "1 per 20 blocks"}
+    policy = read_policy(policy_text(watches={"inputs": watch}))
+    found = backtest(desk.home, [Candidate(name="p", policy=policy)], Question(model=MODEL))
+    replay = found.outcomes[0].accounts[0].replayed
+    assert "no profile of its reference rows" in replay.problems[0]
+    assert replay.points == ()
+
+
+def test_failures_are_replayed_and_latencies_are_told_as_not(tmp_path: Path) -> None:
+    watches = {
+        "errors": {"kind": "errors", "tolerance": 0.01, "promise": "1 per 20 blocks"},
+        "slow": {"kind": "latency", "slower_than": "20ms", "tolerance": 0.05, "promise": "1 per 20 blocks"},
+    }
+    desk = Desk.ready(tmp_path / "s", watches=watches)
+    desk.day(0, 0.1)
+    failed = [float("nan")] * 2
+    desk.send(sent(desk, DAY + 1, None, [*failed, 0.5, 0.5]), ticked(2 * DAY), ticked(2 * DAY + 7))
+    found = replayed(desk)
+    assert [point.mean for point in found["errors"].points] == [0.0, 0.5]
+    assert [point.mean for point in desk.points("errors")] == [0.0, 0.5]
+    assert found["slow"].points == ()
+    assert "not among the ledger's columns" in found["slow"].problems[0]

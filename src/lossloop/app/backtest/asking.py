@@ -11,6 +11,7 @@ import numpy as np
 
 from lossloop import losses
 from lossloop.act.policy import Mode, Policy
+from lossloop.app.backtest.arrivals import Sent
 from lossloop.app.backtest.base import Backtest, Candidate, Incident, Outcome
 from lossloop.app.backtest.past import Past, cuts_alike
 from lossloop.app.backtest.replay import Tell, replay
@@ -56,18 +57,21 @@ def backtest(
     """
     state = home.state()
     try:
-        return _backtest(state, candidates, question, tell)
+        return _backtest(home, state, candidates, question, tell)
     finally:
         state.close()
 
 
-def _backtest(store: Store, candidates: Sequence[Candidate], question: Question, tell: Tell) -> Backtest:
+def _backtest(
+    home: Home, store: Store, candidates: Sequence[Candidate], question: Question, tell: Tell
+) -> Backtest:
     begun, books, model = time.perf_counter(), Books(store), question.model
     for candidate in candidates:
         check(candidate, books, model)
     past = past_of(store, books, question)
     incidents = tuple(read_incident(text, past.in_force.calendar, past.now) for text in question.incidents)
-    outcomes = tuple(_tried(past, candidate, incidents, tell) for candidate in candidates)
+    sent = Sent(home, store, past)
+    outcomes = tuple(_tried(past, candidate, incidents, sent, tell) for candidate in candidates)
     return Backtest(
         model=model, since=past.since, until=past.until, rows=past.end - past.first, incidents=incidents,
         outcomes=outcomes, seconds=time.perf_counter() - begun,
@@ -134,9 +138,11 @@ def read_incident(text: str, calendar: Calendar, now: Micros) -> Incident:
     return Incident(text=text, start=start, end=end)
 
 
-def _tried(past: Past, candidate: Candidate, incidents: Sequence[Incident], tell: Tell) -> Outcome:
+def _tried(
+    past: Past, candidate: Candidate, incidents: Sequence[Incident], sent: Sent, tell: Tell
+) -> Outcome:
     lens = Lens(policy=candidate.policy)
-    found, days = replay(past, candidate.policy, tell)
+    found, days = replay(past, candidate.policy, sent, tell)
     reference = partial(_reference, past, lens)
     return Outcome(
         policy=candidate.name, loss=lens.loss.version, unit=lens.loss.unit,

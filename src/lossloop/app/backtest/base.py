@@ -42,6 +42,8 @@ class Alarm(Record, frozen=True):
     mean: float | None
     count: int
     """How many blocks or outcomes the watch had judged of this champion."""
+    reason: str = ""
+    """What it said; of drift and of slices which ones."""
 
 
 class Day(Record, frozen=True):
@@ -70,8 +72,6 @@ class Replayed(Record, frozen=True):
     alarms: tuple[Alarm, ...] = ()
     made: tuple[Micros, ...] = ()
     """When the last prediction behind each point was made."""
-    not_replayed: str = ""
-    """Why it was not replayed, if it was not."""
     problems: tuple[str, ...] = ()
     """Why it could not judge some champions, or all."""
 

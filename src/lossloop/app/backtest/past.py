@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,7 @@ from lossloop.act.policy import Policy
 from lossloop.app.books import Books, Crowned, Point
 from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.reigns import Reign, reigns, rollout_times
+from lossloop.app.watches import of_arrivals
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.thresholds import Thresholds
@@ -77,9 +78,20 @@ class Past:
 
     def recorded_blocks(self, policy: Policy) -> dict[tuple[int, str], Micros]:
         """When the loop judged blocks, by version and block; nothing where this policy has others."""
+        return self._told(policy, [point for point in self._points if point.watch not in self._arriving])
+
+    def recorded_arrivals(self, policy: Policy) -> dict[tuple[int, str], Micros]:
+        """The same of blocks that were judged once they were over, before their outcomes came."""
+        return self._told(policy, [point for point in self._points if point.watch in self._arriving])
+
+    def _told(self, policy: Policy, points: Sequence[Point]) -> dict[tuple[int, str], Micros]:
         if not cuts_alike(policy, self.in_force):
             return {}
-        return {(point.version, point.block): point.at for point in self._points if point.block}
+        return {(point.version, point.block): point.at for point in points if point.block}
+
+    @cached_property
+    def _arriving(self) -> set[str]:
+        return {name for name, watch in self.in_force.watches.items() if of_arrivals(watch)}
 
     def recorded_looks(self, policy: Policy, watch: str) -> dict[int, list[Point]]:
         """The loop's looks at rows for a watch, by version; nothing where this policy has another watch."""

@@ -41,7 +41,7 @@ def _account(account: Account) -> dict[str, Any]:
         "alarms": [_alarm(each) for each in found.alarms],
         "incidents": [_met(each) for each in account.met],
         "false_alarms": account.false_alarms, "quiet": account.quiet,
-        "not_replayed": found.not_replayed, "problems": list(found.problems),
+        "problems": list(found.problems),
         "points": [
             {**_point(point), "made": format_time(made)}
             for point, made in zip(found.points, found.made, strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,8 @@ import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.act.watches import Watch
+from lossloop.app.backtest import arrivals
+from lossloop.app.backtest.arrivals import Sent
 from lossloop.app.backtest.base import Alarm, Day, Replayed
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.books import Point, WatchState
@@ -30,10 +32,6 @@ from lossloop.registry import Version, versions
 Tell = Callable[[int], None]
 """Told of rows that were replayed."""
 
-ARRIVALS = (
-    "it looks at predictions as they arrive, of which the ledger's columns keep no features: not replayed"
-)
-
 
 @dataclass
 class _Running:
@@ -42,6 +40,7 @@ class _Running:
     lens: Lens
     name: str
     watch: Watch
+    sent: Sent
     judge: Judge[Any, Any, Verdict] | None = None
     state: WatchState | None = None
     points: list[Point] = field(default_factory=list)
@@ -61,11 +60,15 @@ class _Running:
 
     def look(self, champion: Version, mine: Rows, *, now: Micros, block: Block | None, waits: bool) -> None:
         """Judge a champion's rows as the loop does at the moment `now`."""
-        kind = of_outcomes(self.watch)
-        if kind is None or self.judge is None or self.state is None:
+        if self.judge is None or self.state is None:
             return
+        kind = of_outcomes(self.watch)
         try:
-            found = kind.evidence(self.lens, self.watch, champion, mine, block)
+            found = (
+                arrivals.evidence(self.lens, self.name, champion, mine, self.sent)
+                if kind is None
+                else kind.evidence(self.lens, self.watch, champion, mine, block)
+            )
         except InputError as error:
             self._failed(champion, error)
             return
@@ -92,10 +95,12 @@ class _Running:
         at, made, verdict = point.at, int(mine.at[-1]), self.state.verdict
         if not point.block and verdict.crossed_at is not None and verdict.crossed_at < len(mine):
             made = int(mine.at[verdict.crossed_at])
-            at = min(at, made + self.lens.policy.labels.mature_after)
+            waited = 0 if of_outcomes(self.watch) is None else self.lens.policy.labels.mature_after
+            at = min(at, made + waited)
         return Alarm(
             at=at, made=made, version=point.version, block=point.block, evidence=point.evidence,
             threshold=point.threshold, mean=point.mean, count=verdict.count,
+            reason=verdict.reason,
         )  # fmt: skip
 
     def _failed(self, champion: Version, error: InputError) -> None:
@@ -104,27 +109,31 @@ class _Running:
             self.problems.append(problem)
 
     def told(self) -> Replayed:
-        arrivals = of_outcomes(self.watch) is None
         return Replayed(
             watch=self.name, asks=self.watch.kind, promise=parse(self.watch.promise).words,
             counts="outcomes" if by_rows(self.watch) else "blocks",
             points=tuple(self.points), alarms=tuple(self.alarms), made=tuple(self.made),
-            not_replayed=ARRIVALS if arrivals else "", problems=tuple(self.problems),
+            problems=tuple(self.problems),
         )  # fmt: skip
 
 
-def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[list[Replayed], list[Day]]:
+def replay(
+    past: Past, policy: Policy, sent: Sent, tell: Tell = lambda rows: None
+) -> tuple[list[Replayed], list[Day]]:
     """What each watch of a policy would have said of the past, and what each block lost."""
     lens = Remembering(policy=policy, thresholds=past.thresholds)
-    running = [_Running(lens=lens, name=name, watch=watch) for name, watch in policy.watches.items()]
+    running = [
+        _Running(lens=lens, name=name, watch=watch, sent=sent) for name, watch in policy.watches.items()
+    ]
     judged = [each for each in running if of_outcomes(each.watch)]
+    arriving = [each for each in running if not of_outcomes(each.watch)]
     by_block = [each for each in judged if not by_rows(each.watch)]
     days: list[Day] = []
     for reign in past.reigns:
         if reign.crowned.at >= past.until or reign.end <= past.since:
             continue
         champion = versions.find(past.books.documents, past.model, reign.crowned.version)
-        for each in judged:
+        for each in running:
             each.crown(champion, reign)
         for now, block, mine in champion_blocks(past, lens, reign, tell):
             days.append(_day(lens, block, champion.number, mine))
@@ -134,7 +143,20 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
             if by_rows(each.watch):
                 for now, mine in _looks(past, lens, reign, each.name, tell):
                     each.look(champion, mine, now=now, block=None, waits=past.waits(now))
+        if arriving:
+            _arrive(past, lens, reign, champion, arriving)
     return [each.told() for each in running], days
+
+
+def _arrive(
+    past: Past, lens: Lens, reign: Reign, champion: Version, arriving: Sequence[_Running]
+) -> None:  # fmt: skip
+    """Show the predictions of a reign to watches that judge them as they arrive."""
+    for now, block, mine in arrivals.arrived_blocks(past, lens, reign):
+        for each in arriving:
+            rows = by_rows(each.watch)
+            at, of = (int(mine.at[-1]), None) if rows else (now, block)
+            each.look(champion, mine, now=at, block=of, waits=past.waits(at))
 
 
 def champion_blocks(

@@ -47,7 +47,7 @@ def account(
     replayed: Replayed, days: Sequence[Day], incidents: Sequence[Incident], reference: ReferenceOf
 ) -> Account:
     """One watch, held against the incidents that were marked."""
-    if replayed.not_replayed or not replayed.points:
+    if not replayed.points:
         return Account(replayed=replayed)
     met = tuple(_met(replayed, days, incident, incidents, reference) for incident in incidents)
     outside = [alarm for alarm in replayed.alarms if not any(_in(each, alarm.made) for each in incidents)]

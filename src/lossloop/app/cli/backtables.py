@@ -20,6 +20,8 @@ Plain = Mapping[str, Any]
 _LEVELS = "▁▂▃▄▅▆▇"
 _ALARM, _INCIDENT, _NOTHING, _NO_DATA = "█", "▒", " ", "?"
 _LEAST_WIDTH, _MOST_WIDTH = 20, 100
+_NAMING = ("slices", "drift", "prediction_shift")
+"""Watches whose reason says which of many things it was."""
 MOST_ALARMS = 8
 """Alarms of a watch that are listed; the others are counted."""
 
@@ -129,9 +131,6 @@ def table(answer: Plain) -> Table:
 
 
 def _add(made: Table, policy: str, watch: Plain) -> None:
-    if watch["not_replayed"]:
-        made.add_row(*map(Text, (policy, watch["watch"], watch["promise"], "-", "-", "-", "not replayed")))
-        return
     if watch["problems"] and not watch["points"]:
         made.add_row(*map(Text, (policy, watch["watch"], watch["promise"], "-", "-", "-", "cannot judge")))
         return
@@ -160,12 +159,7 @@ def notes(answer: Plain) -> Iterator[str]:
     """What has to be said beside the table."""
     for outcome, watch in _watches(answer):
         name = _name(answer, outcome, watch)
-        alarms = [_told(alarm) for alarm in watch["alarms"][:MOST_ALARMS]]
-        more = len(watch["alarms"]) - len(alarms)
-        if alarms:
-            yield escape(f"{name}: alarm {'; '.join(alarms)}{f'; and {more} more' if more else ''}")
-        if watch["not_replayed"]:
-            yield escape(f"{name}: {watch['not_replayed']}")
+        yield from (escape(f"{name}: alarm {told}") for told in _alarms(watch))
         for problem in watch["problems"]:
             yield f"[yellow]{escape(f'{name}: could not judge {problem}')}[/]"
         for met in watch["incidents"]:
@@ -195,6 +189,19 @@ def _assumption(answer: Plain) -> Iterator[str]:
         yield "False: alarms on predictions made outside every incident."
     else:
         yield "Which alarms are false is not told: mark what was wrong with --incident."
+
+
+def _alarms(watch: Plain) -> Iterator[str]:
+    """When a watch would have fired; a line for each where what it said tells them apart."""
+    told = [_told(alarm) for alarm in watch["alarms"][:MOST_ALARMS]]
+    more = len(watch["alarms"]) - len(told)
+    if watch["asks"] in _NAMING:
+        for alarm, words_of_it in zip(watch["alarms"], told, strict=False):
+            yield f"{words_of_it}: {alarm['reason']}"
+        if more:
+            yield f"{more} times more"
+    elif told:
+        yield f"{'; '.join(told)}{f'; and {more} more' if more else ''}"
 
 
 def _told(alarm: Plain) -> str:

@@ -16,6 +16,7 @@ from lossloop.registry import Version
 class LatencyKind:
     """The share of answers that took longer than a limit."""
 
+    asks = "latency_ms"
     shows_mean = True
     cannot_see = (
         "answers that do not say what they took, and those that failed: a service that gives up in time is "
@@ -39,6 +40,7 @@ class LatencyKind:
 class ErrorsKind:
     """The share of predictions that failed."""
 
+    asks = ""
     shows_mean = True
     cannot_see = (
         "failures that nobody recorded, as of a service that could not be reached or ended before it could "

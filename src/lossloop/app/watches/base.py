@@ -79,6 +79,8 @@ class OfOutcomes(Protocol):
 class OfArrivals(Protocol):
     """A kind that judges predictions as they arrive; no outcome is waited for."""
 
+    asks: str
+    """What it looks at besides the answers: ``features``, ``latency_ms``, or nothing."""
     shows_mean: bool
     """Whether the mean of its evidence is something that a chart can show."""
     cannot_see: str

@@ -45,6 +45,7 @@ class _Drifts:
 class DriftKind(_Drifts):
     """The features that a model is asked with."""
 
+    asks = "features"
     cannot_see = (
         "whether the loss has changed: inputs may move and the model still be right, and what the same "
         "inputs mean may change while they stay; without joint: true also how features go together"
@@ -69,6 +70,7 @@ class DriftKind(_Drifts):
 class PredictionShiftKind(_Drifts):
     """The answers that a model gives."""
 
+    asks = ""
     cannot_see = (
         "whether the answers are right: they move with the inputs, as they should, and stay where they are "
         "while the truth moves away"

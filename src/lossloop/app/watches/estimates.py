@@ -31,6 +31,7 @@ MOST_CLASSES = 50
 class EstimateKind:
     """Judged as predictions arrive: no label is waited for."""
 
+    asks = ""
     shows_mean = True
     cannot_see = "concept drift: where the answer to the same inputs has changed, the estimate has not"
 
