@@ -29,7 +29,6 @@ from lossloop.ledger.joined.table import Rows, Table, history_of
 from lossloop.ledger.store import Store
 from lossloop.registry import Version
 
-
 FEATURES, LATENCY = "features", "latency_ms"
 
 
