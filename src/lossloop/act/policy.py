@@ -14,6 +14,7 @@ from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
+from lossloop.act.gates import AnyGate
 from lossloop.act.strict import Path, Problem, Reader, build
 from lossloop.act.watches import AnyWatch, Duration, Names, Share, SlicesWatch
 from lossloop.act.yaml import load
@@ -90,6 +91,8 @@ class Plan(Record, frozen=True):
     decide_within: Duration = 60 * DAY
     error: Share = 0.05
     error_over: ErrorOver = ErrorOver.EACH
+    gates: dict[str, AnyGate] = {}
+    """What else the canary may not be worse at, judged as predictions arrive."""
 
 
 class Quota(Record, frozen=True):
@@ -134,6 +137,8 @@ class Policy(Record, frozen=True):
 ACTIONS = ("notify", "promote", "retrain", "roll_back")
 ROLLOUT = "rollout"
 """What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
+TESTS = ("promote", "roll back")
+"""What the two tests of a rollout's loss are called."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -279,6 +284,14 @@ def _plan(plan: Plan, path: Path) -> Iterator[Problem]:
         )
     if plan.step_for <= 0:
         yield Problem((*path, "step_for"), "must last longer than nothing")
+    for name, gate in plan.gates.items():
+        if not NAME.fullmatch(name) or name in TESTS:
+            yield Problem(
+                (*path, "gates", name),
+                f"{name!r} is no name of a gate; use small letters, digits, '-', '_', '.', and not promote",
+            )
+        for key, message in gate.problems():
+            yield Problem((*path, "gates", name, key), message)
 
 
 def _duration(value: Any) -> Micros:

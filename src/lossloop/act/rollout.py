@@ -54,6 +54,8 @@ class Rollout(Record, frozen=True):
     """Blocks compared in shadow so far."""
     seen: int = 0
     """Outcomes of the challenger judged in the present step: time alone is no pass."""
+    heard: tuple[str, ...] = ()
+    """Gates that the challenger gave something to judge in the present step."""
     number: int = 0
     """Which of the rollouts that share one error this is, from 1; 0 where it has an error of its own."""
     told: str = ""
@@ -139,6 +141,13 @@ def _from_canary(rollout: Rollout, verdict: VerdictKind | None, now: Micros, rea
     # No data is never a pass: a step that none of the challenger's outcomes was judged in goes on.
     if not rollout.seen:
         return _undecided(rollout, now, "roll_back", "none of the challenger's outcomes came")
+    if silent := [name for name in rollout.plan.gates if name not in rollout.heard]:
+        return _undecided(
+            rollout,
+            now,
+            "roll_back",
+            f"nothing came of the challenger that the gate {silent[0]!r} could judge",
+        )
     if rollout.step + 1 < len(plan.steps):
         words = f"{format_duration(plan.step_for)} at {rollout.share:.0%} without evidence of harm"
         return Move(verb="ramp", share=plan.steps[rollout.step + 1], reason=words)
@@ -159,7 +168,7 @@ def apply(rollout: Rollout, verb: str, *, now: Micros) -> Rollout:
     """The rollout after a move was made."""
     if verb == "ramp":
         step = 0 if rollout.stage is Stage.SHADOW else rollout.step + 1
-        return _set(rollout, stage=Stage.CANARY, step=step, since=now, seen=0, told="")
+        return _set(rollout, stage=Stage.CANARY, step=step, since=now, seen=0, heard=(), told="")
     stage = {"promote": Stage.PROMOTED, "roll_back": Stage.ROLLED_BACK, "refuse": Stage.REFUSED}[verb]
     return _set(rollout, stage=stage, since=now, told="")
 
@@ -177,6 +186,11 @@ def count_blocks(rollout: Rollout, blocks: int) -> Rollout:
 def count_outcomes(rollout: Rollout, outcomes: int) -> Rollout:
     """The rollout after so many more outcomes of the challenger were judged."""
     return _set(rollout, seen=rollout.seen + outcomes)
+
+
+def hear(rollout: Rollout, gate: str) -> Rollout:
+    """The rollout once the challenger gave a gate something to judge."""
+    return rollout if gate in rollout.heard else _set(rollout, heard=(*rollout.heard, gate))
 
 
 def remember(rollout: Rollout, told: str) -> Rollout:

@@ -14,6 +14,7 @@ from lossloop.act.decide import DONE, SKIPPED, Proposal, gate
 from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, next_number, remember
 from lossloop.app.books import Books, Crowned
+from lossloop.app.gated import drop_gated
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
 from lossloop.app.reigns import crown
@@ -205,6 +206,7 @@ class Acting:
     def _drop_evidence(self) -> None:
         for kind in ("shadow", "canary"):
             self.books.documents.drop(kind, self.model)
+        drop_gated(self.books.documents, self.model)
 
     def _judge_rows_from_here(self) -> None:
         """Pass over rows from before the rollout, which say nothing about it, unless a watch needs them."""

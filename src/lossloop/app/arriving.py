@@ -77,9 +77,9 @@ def take_arrivals(acting: Acting, lens: Lens, batch: pa.RecordBatch, arrived: li
         mine = (new.version == crowned.version) & (new.role == CHAMPION) & (new.seq > crowned.seq)
         if not mine.any():
             continue
-        shown = _shown(batch, new, mine)
+        mine_of = shown(batch, new, mine)
         for name, kind in watches:
-            _take(acting, lens, name, kind, shown, new.block[mine])
+            _take(acting, lens, name, kind, mine_of, new.block[mine])
 
 
 def judge_arrivals(acting: Acting, lens: Lens) -> None:
@@ -112,7 +112,8 @@ def _watches(lens: Lens) -> Iterator[tuple[str, OfArrivals]]:
             yield name, kind
 
 
-def _shown(batch: pa.RecordBatch, new: Arrivals, mine: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Arrived:
+def shown(batch: pa.RecordBatch, new: Arrivals, mine: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Arrived:
+    """Some of the new predictions of a batch, as watches see them."""
     places = new.place[mine]
     features, took = (_of(batch, name, places) for name in ("features", "latency_ms"))
     return Arrived(

@@ -13,7 +13,7 @@ import numpy as np
 from lossloop import losses
 from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
-from lossloop.app.releases import part_of
+from lossloop.app.releases import part_of, part_of_test
 from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
@@ -137,7 +137,7 @@ class Lens:
 
     def canary(self, plan: Plan, centre: float | None, *, number: int = 0) -> Canary:
         """The judge of randomised traffic, of rollout `number` where they share one error."""
-        part = part_of(plan, number)
+        part = part_of_test(plan, number)
         if not np.isfinite(self.bound):
             raise InputError(
                 f"a canary needs a bounded loss; {self.loss.name} has none: write one with a cap",

@@ -74,12 +74,17 @@ class Kept:
             for name, table in ((model, join.table), (history_of(model), join.history))
         )
 
-    def units(self, rollout: Rollout) -> Units:
-        """The units that a rollout has judged; those of an older one are not asked for again."""
-        name = f"{rollout.model}/{rollout.id}"
+    def units(self, rollout: Rollout, *, arrived: bool = False) -> Units:
+        """The units that a rollout has judged, on their outcomes or as they `arrived`.
+
+        Those of an older one are not asked for again.
+        """
+        now = f"{rollout.model}/{rollout.id}"
+        name = f"{now}@arrived" if arrived else now
         if name not in self._units:
             for other in [each for each in self._units if each.startswith(f"{rollout.model}/")]:
-                self._units.pop(other).flush()
+                if other.partition("@")[0] != now:
+                    self._units.pop(other).flush()
             self._units[name] = Units(self._store, name)
         return self._units[name]
 

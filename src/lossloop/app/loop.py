@@ -27,6 +27,7 @@ from lossloop.app.answers import count_answers
 from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
+from lossloop.app.gating import judge_gates
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
 from lossloop.app.reasons import count_reasons
@@ -211,6 +212,10 @@ class Loop:
             return []
         acting = self._acting(model, now)
         take_arrivals(acting, lens, frame.batch, taken.arrived)
+        rollout = self._running_rollout(model)
+        if rollout is not None and rollout.stage is Stage.CANARY and rollout.plan.gates:
+            units = self._kept.units(rollout, arrived=True)
+            judge_gates(acting, units, rollout, frame.batch, taken.arrived)
         return acting.decided
 
     def _arrival(self, frame: Frame, now: Micros) -> Int64:

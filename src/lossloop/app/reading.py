@@ -11,6 +11,7 @@ from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
+from lossloop.app.gated import gated
 from lossloop.app.reasons import reasons
 from lossloop.app.releases import part_of
 from lossloop.app.showing import shown
@@ -56,7 +57,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "aliases": versions.aliases(books.documents, model),
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
         "traffic": msgspec.to_builtins(books.traffic(model)),
-        "rollout": None if rollout is None else _rollout(rollout),
+        "rollout": None if rollout is None else _rollout(books, rollout),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),
@@ -105,10 +106,13 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
     }  # fmt: skip
 
 
-def _rollout(rollout: Rollout) -> dict[str, Any]:
-    """A rollout, its share of the traffic, and the chance of each mistake that it has."""
+def _rollout(books: Books, rollout: Rollout) -> dict[str, Any]:
+    """A rollout, its share of the traffic, the chance of each mistake that it has, and what its gates say."""
     promise = part_of(rollout.plan, rollout.number).promise.words
-    return {**msgspec.to_builtins(rollout), "share": rollout.share, "promise": promise}
+    gates = {
+        name: _plain_verdict(each.verdict) for name, each in gated(books.documents, rollout.model).items()
+    }
+    return {**msgspec.to_builtins(rollout), "share": rollout.share, "promise": promise, "gates": gates}
 
 
 def _version(version: Version) -> dict[str, Any]:

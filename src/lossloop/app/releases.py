@@ -26,6 +26,18 @@ class Part(Record, frozen=True):
         return chance(self.error, words=self.words)
 
 
+def part_of_test(plan: Plan, number: int) -> Part:
+    """What the loss, and each gate, of a canary may use: they share the stage's part alike.
+
+    So a challenger that is as good in all of them is rolled back with a chance of that part at most.
+    """
+    part, tests = part_of(plan, number), 1 + len(plan.gates)
+    if tests == 1:
+        return part
+    error, whole = part.error / tests, part.words or f"{100 * part.error:.3g}%"
+    return Part(error=error, words=f"{100 * error:.3g}%, one of {tests} equal parts of {whole}")
+
+
 def part_of(plan: Plan, number: int) -> Part:
     """What rollout `number` of those that share one error may use in each stage; 0 has all of its plan's."""
     if not number:

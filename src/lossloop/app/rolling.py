@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from lossloop.act.rollout import Rollout, certify, count_blocks, count_outcomes, propose
 from lossloop.app.acting import Acting
@@ -10,6 +11,7 @@ from lossloop.app.books import Point
 from lossloop.app.judging import Lens
 from lossloop.core.records import Verdict, VerdictKind
 from lossloop.judges import CanaryState, Comparison, Difference
+from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.ledger.joined.units import Units
 from lossloop.registry import versions
@@ -63,11 +65,16 @@ def _centre(acting: Acting, rollout: Rollout) -> float | None:
     return None if reference is None else reference.mean
 
 
+def drawn_between(propensity: Floats) -> npt.NDArray[np.bool_]:
+    """Which rows could have gone to either arm. Shape (n,)."""
+    either: npt.NDArray[np.bool_] = (propensity >= LEAST_PROPENSITY) & (propensity <= 1 - LEAST_PROPENSITY)
+    return either
+
+
 def _first_of_their_units(units: Units, rollout: Rollout, rows: Rows) -> Rows:
     """Rows that were assigned at random: the first of each unit, since its later ones are not drawn again."""
     arms = np.isin(rows.version, (rollout.champion, rollout.challenger))
-    either = (rows.propensity >= LEAST_PROPENSITY) & (rows.propensity <= 1 - LEAST_PROPENSITY)
-    drawn = rows.pick(arms & (rows.seq > rollout.first_seq) & either)
+    drawn = rows.pick(arms & (rows.seq > rollout.first_seq) & drawn_between(rows.propensity))
     return drawn.pick(units.first(drawn.unit))
 
 

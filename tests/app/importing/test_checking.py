@@ -76,7 +76,7 @@ def column(found: Held, name: str) -> list[Any]:
 
 
 def test_failures_are_brought_in_where_somebody_says_which_column_has_them() -> None:
-    given = {
+    given: dict[str, Any] = {
         "y_pred": [0.5, None, None, 0.5],
         "error": [0.1, 0.2, 0.3, 0.4],
         "latency_ms": ["12.5", "", "x", "-1"],

@@ -61,7 +61,7 @@ def _line(name: str, points: Iterable[Point], where: dict[Micros, int]) -> Plain
     values: list[float | None] = [None] * len(where)
     for point in points:
         values[where[point.at]] = float(f"{math.exp(max(-_MOST, min(point.evidence, _MOST))):.4g}")
-    promotes, question = name.endswith("promote"), _question(name)
+    promotes, question = name == f"{ROLLOUT}promote", _question(name)
     return {
         "name": question,
         "role": "better" if promotes else "alarm",
@@ -73,9 +73,11 @@ def _line(name: str, points: Iterable[Point], where: dict[Micros, int]) -> Plain
 
 def _question(name: str) -> str:
     """What evidence speaks for."""
-    if name.startswith(ROLLOUT):
-        return "for promoting" if name.endswith("promote") else "for rolling back"
-    return "for an alarm"
+    if not name.startswith(ROLLOUT):
+        return "for an alarm"
+    test = name.removeprefix(ROLLOUT)
+    known = {"promote": "for promoting", "roll back": "for rolling back"}
+    return known.get(test, f"for rolling back ({test})")
 
 
 def _sub(history: History, chapter: Chapter) -> str:

@@ -30,6 +30,8 @@ def watch_charts(history: History) -> list[Chart]:
 def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     """The mean since the beginning with its band, and of each step its own; None of what has no mean."""
     points = _one_line(chapter)
+    if not points:
+        return None
     measure = history.measures.get((chapter.watch, chapter.version))
     if not chapter.rollout and (measure is None or all(point.mean is None for point in points)):
         return None
@@ -66,9 +68,9 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
 
 
 def _one_line(chapter: Chapter) -> Sequence[Point]:
-    """A rollout's two tests look at the same difference: one of them is drawn."""
+    """A rollout's two tests look at the same difference: one of them is drawn, and none of its gates."""
     names = {point.watch for point in chapter.points}
-    name = f"{ROLLOUT}roll back" if chapter.rollout and f"{ROLLOUT}roll back" in names else min(names)
+    name = f"{ROLLOUT}roll back" if chapter.rollout else min(names)
     return [point for point in chapter.points if point.watch == name]
 
 
