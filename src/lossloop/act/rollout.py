@@ -138,22 +138,23 @@ def _from_canary(rollout: Rollout, verdict: VerdictKind | None, now: Micros, rea
         return Move(verb="roll_back", share=0.0, reason=reason or "worse than the champion")
     if now < rollout.since + plan.step_for:
         return None
-    # No data is never a pass: a step that none of the challenger's outcomes was judged in goes on.
-    if not rollout.seen:
-        return _undecided(rollout, now, "roll_back", "none of the challenger's outcomes came")
-    if silent := [name for name in rollout.plan.gates if name not in rollout.heard]:
-        return _undecided(
-            rollout,
-            now,
-            "roll_back",
-            f"nothing came of the challenger that the gate {silent[0]!r} could judge",
-        )
+    # No data is never a pass: a step of which something has not come goes on.
+    if lacking := _lacking(rollout):
+        return _undecided(rollout, now, "roll_back", lacking)
     if rollout.step + 1 < len(plan.steps):
         words = f"{format_duration(plan.step_for)} at {rollout.share:.0%} without evidence of harm"
         return Move(verb="ramp", share=plan.steps[rollout.step + 1], reason=words)
     if rollout.certified or verdict is VerdictKind.BETTER:
         return Move(verb="promote", share=1.0, reason="certified, and no evidence of harm on the ramp")
     return _undecided(rollout, now, "roll_back", "not certified")
+
+
+def _lacking(rollout: Rollout) -> str:
+    """What has not come of the challenger in the present step; empty where nothing lacks."""
+    if not rollout.seen:
+        return "none of the challenger's outcomes came"
+    silent = [name for name in rollout.plan.gates if name not in rollout.heard]
+    return f"nothing came of the challenger that the gate {silent[0]!r} could judge" if silent else ""
 
 
 def _undecided(rollout: Rollout, now: Micros, verb: str, what: str) -> Move | None:
