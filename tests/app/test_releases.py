@@ -19,6 +19,7 @@ from lossloop.act.rollout import Rollout, next_number
 from lossloop.app.cli import main
 from lossloop.app.reading import status
 from lossloop.app.releases import part_of
+from lossloop.core.clock import format_time
 from lossloop.core.errors import Conflict
 from tests.app.desk import MODEL, ROLLOUT, Desk
 
@@ -105,6 +106,21 @@ def test_each_rollout_needs_more_evidence_than_the_one_before(tmp_path: Path) ->
     thresholds = [math.exp(each.threshold) for each in verdicts]
     assert thresholds == pytest.approx([20 / FIRST, 80 / FIRST])
     assert all(each.evidence >= each.threshold for each in verdicts)
+
+
+def test_a_status_says_when_and_for_how_long_as_people_do_and_keeps_the_salt(tmp_path: Path) -> None:
+    desk = Desk.ready(
+        tmp_path / "s", versions=2, rollout={**SHARED, "step_for": "2d", "decide_within": "40d"}
+    )
+    desk.rollout(2)
+    with desk.books() as books:
+        found, started = status(books, MODEL), books.rollout(MODEL)
+    assert started is not None
+    told = found["rollout"]
+    assert (told["plan"]["step_for"], told["plan"]["decide_within"]) == ("2d", "40d")
+    assert told["started"] == told["since"] == format_time(started.started)
+    assert started.salt
+    assert started.salt not in str(found), "who knows it could choose the version that a unit meets"
 
 
 def test_a_policy_that_is_set_anew_does_not_begin_again(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ PACE = ((1.0, 0.0005), (10.0, 0.01), (60.0, 0.02), (float("inf"), 0.04))
 """Pauses between two looks at the log, by the seconds for which it has not grown."""
 TICK_EVERY = SECOND
 TICK_BEHIND = SECOND // 4
-"""By how much a tick lies back. A fact has its time before it is on disk: a tick that overtook it would be folded
-first, and by a rebuild, which goes by time, second."""
+"""By how much a tick lies back. A fact has its time before it is on disk: a tick that overtook it would be
+folded first, and by a rebuild, which goes by time, second."""
 PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
 

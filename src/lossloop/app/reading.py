@@ -17,8 +17,9 @@ from lossloop.app.releases import part_of
 from lossloop.app.showing import shown
 from lossloop.app.slices import worst
 from lossloop.app.watches import kind_of
-from lossloop.core.clock import format_time
+from lossloop.core.clock import format_duration, format_time
 from lossloop.core.records import Decision, Verdict
+from lossloop.core.traffic import Traffic
 from lossloop.judges import parse
 from lossloop.ledger.applier import DAMAGE
 from lossloop.ledger.base import LogReader
@@ -56,7 +57,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "frozen": msgspec.to_builtins(books.frozen()),
         "aliases": versions.aliases(books.documents, model),
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
-        "traffic": msgspec.to_builtins(books.traffic(model)),
+        "traffic": _without_salt(books.traffic(model)),
         "rollout": None if rollout is None else _rollout(books, rollout),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
@@ -108,11 +109,27 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
 
 def _rollout(books: Books, rollout: Rollout) -> dict[str, Any]:
     """A rollout, its share of the traffic, the chance of each mistake that it has, and what its gates say."""
-    promise = part_of(rollout.plan, rollout.number).promise.words
-    gates = {
-        name: _plain_verdict(each.verdict) for name, each in gated(books.documents, rollout.model).items()
-    }
-    return {**msgspec.to_builtins(rollout), "share": rollout.share, "promise": promise, "gates": gates}
+    plan, told = rollout.plan, _without_salt(rollout)
+    assert told is not None
+    told["plan"] |= {
+        "step_for": format_duration(plan.step_for), "decide_within": format_duration(plan.decide_within)
+    }  # fmt: skip
+    return {
+        **told, "started": format_time(rollout.started), "since": format_time(rollout.since),
+        "share": rollout.share, "promise": part_of(plan, rollout.number).promise.words,
+        "gates": {
+            name: _plain_verdict(each.verdict)
+            for name, each in gated(books.documents, rollout.model).items()
+        },
+    }  # fmt: skip
+
+
+def _without_salt(found: Traffic | Rollout | None) -> dict[str, Any] | None:
+    """As plain values: who knows what units are assigned by could choose the version that they meet."""
+    told: dict[str, Any] | None = msgspec.to_builtins(found)
+    if told is not None:
+        told.pop("salt", None)
+    return told
 
 
 def _version(version: Version) -> dict[str, Any]:
