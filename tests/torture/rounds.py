@@ -18,6 +18,7 @@ from lossloop.ledger.applier import Applier
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.sqlite.state import State
 from tests.app.processes import lossloop
+from tests.torture.events import MODELS, OUTCOMES, PREDICTIONS
 from tests.torture.figures import differences
 from tests.torture.places import Place, embedded, on_postgres
 from tests.torture.recount import Recount, out_of_force
@@ -26,6 +27,7 @@ from tests.torture.sender import Crowd, Sender
 SENDERS = 4
 EVERY = 5
 """Rounds between two counts."""
+EVERYTHING = {(model, kind) for model in MODELS for kind in (PREDICTIONS, OUTCOMES)}
 
 Tell = Callable[[str], None]
 
@@ -89,12 +91,17 @@ class Torture:
             self._round()
             if self._crowd.problems():
                 return
+        _until(self._all_sent, 60.0, every=0.05)
+
+    def _all_sent(self) -> bool:
+        """Whether each model was sent both kinds: on a busy machine the rounds may end before that."""
+        return {(batch.model, batch.kind) for batch in self._crowd.batches().values()} >= EVERYTHING
 
     def _round(self) -> None:
         chance, story = self._chance, self.story
         name = chance.choice(list(self._place.victims()))
         if chance.random() < 0.85:  # else something dies while it is still being started again
-            _until(self._place.answers, 30.0)
+            _until(self._place.answers, 30.0, every=0.05)
         time.sleep(chance.uniform(0.0, 1.5))
         if chance.random() < 0.1:
             self._place.keep()
@@ -181,11 +188,11 @@ class Torture:
         self.count()
 
 
-def _until(holds: Callable[[], bool], seconds: float) -> None:
+def _until(holds: Callable[[], bool], seconds: float, *, every: float = 0.001) -> None:
     """Wait for something, but not for ever."""
     deadline = time.monotonic() + seconds
     while not holds() and time.monotonic() < deadline:
-        time.sleep(0.001)
+        time.sleep(every)
 
 
 class _Quiet:

@@ -64,7 +64,7 @@ def test_a_full_disk_under_the_log_refuses_and_loses_nothing(tmp_path: Path) -> 
             with full(place.log):
                 within(lambda: senders.answers()["507"] >= 10)
                 before = taken(senders)
-                assert asked(door, "/v1/models/m0")["counts"]["predictions"] > 0, "it still answers"
+                within(lambda: asked(door, "/v1/models/m0")["counts"].get("predictions"))  # it still answers
             within(lambda: taken(senders) > before + 20)
 
         senders.sending(fill)
