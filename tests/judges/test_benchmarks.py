@@ -16,6 +16,8 @@ from benchmarks.judges import (
     false_alarms,
     intervals,
     late,
+    learned_limits,
+    peers,
     seasons,
     slices,
 )
@@ -81,6 +83,30 @@ def test_dependence_prints_its_figures(capsys: pytest.CaptureFixture[str]) -> No
     assert figures["by_row_false_alarms"] == 1.0
     assert figures["by_block_false_alarms"] <= 0.02
     assert figures["design_effect"] == pytest.approx(74, rel=0.15)
+    assert figures["units_by_row_false_alarms"] == 1.0
+    assert figures["waves_by_row_false_alarms"] > 0.8
+    assert figures["units_averaged_false_alarms"] <= 0.1
+    assert figures["waves_by_block_false_alarms"] <= 0.1
+
+
+def test_learned_limits_of_control_charts_break_their_target(capsys: pytest.CaptureFixture[str]) -> None:
+    """Statistics.md 2f: 12-32% at a target of 5%; the fewer values they learn from, the worse."""
+    learned_limits.main(["--replications", "300", "--json"])
+    figures = json.loads(capsys.readouterr().out)["figures"]
+    assert len(figures) == 9
+    for chart in learned_limits.CHARTS:
+        few, many = (figures[f"{chart}, learned from {count}: false signals"] for count in (30, 100))
+        assert few > many
+        assert few > 0.09
+    assert figures["CUSUM, learned from 30: false signals"] == pytest.approx(0.27, abs=0.1)
+
+
+def test_on_heavy_tails_peers_alarm_and_the_promise_is_kept() -> None:
+    """Statistics.md 3: Page-Hinkley's false alarms 1.00, ADWIN's .93, ours .025."""
+    found = peers.heavy_tails(12, 1)
+    assert found["Page-Hinkley"] == 1.0
+    assert found["ADWIN"] > 0.5
+    assert found["rate, A=2e5"] <= 0.2
 
 
 @pytest.mark.parametrize("bench", [estimate, late, seasons])

@@ -29,7 +29,7 @@ class _Watching(Protocol):
     @property
     def drift_detected(self) -> bool: ...
 
-    def update(self, x: int) -> object: ...
+    def update(self, x: float) -> object: ...
 
 
 def as_configured(seed: int = 0) -> Mapping[str, Detector]:
@@ -159,7 +159,7 @@ def kswin_decisions() -> npt.NDArray[np.bool_]:
 def _each(make: Callable[[], _Watching]) -> Detector:
     """A detector that takes one outcome after another, over every stream."""
 
-    def first(losses: list[int]) -> float:
+    def first(losses: list[float]) -> float:
         detector = make()
         for place, loss in enumerate(losses, start=1):
             detector.update(loss)
@@ -167,8 +167,9 @@ def _each(make: Callable[[], _Watching]) -> Detector:
                 return float(place)
         return np.inf
 
-    def detect(losses: Flags) -> Array:
-        return np.array([first(row.astype(np.int8).tolist()) for row in losses])
+    def detect(losses: npt.NDArray[np.generic]) -> Array:
+        numbers = losses.astype(np.int8) if losses.dtype == np.bool_ else losses
+        return np.array([first(row.tolist()) for row in numbers])
 
     return detect
 
