@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-Detector = Callable[[Flags], Array]
-"""From losses of 0 or 1, shape (streams, outcomes), to when each first alarms, from 1; infinite for never."""
+Detector = Callable[[npt.NDArray[Any]], Array]
+"""From losses, shape (streams, outcomes), to when each first alarms, from 1; infinite for never."""
 
 RISK = 0.10
 CHANGES = (0.12, 0.15, 0.20)
