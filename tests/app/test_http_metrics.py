@@ -77,6 +77,17 @@ def test_what_waits_is_shown(counted: Server) -> None:
     within(lambda: figures(counted)["lossloop_loop_lag_seconds"] == 0)
 
 
+def test_latency_and_failures_of_the_present_block_are_shown(counted: Server) -> None:
+    model = counted.model(versions=0)
+    rows = [{"version": 1, "y_pred": 0.5, "latency_ms": took} for took in (10.0, 20.0, 30.0, 900.0)]
+    counted.record(model, *rows, {"version": 1, "error": "TimeoutError"})
+    labels = f'model="{model}",version="1",role="champion"'
+    within(lambda: figures(counted)[f"lossloop_failed{{{labels}}}"] == 1)
+    found = figures(counted)
+    assert 20 <= found[f'lossloop_latency_ms{{{labels},quantile="0.5"}}'] <= 21
+    assert 860 <= found[f'lossloop_latency_ms{{{labels},quantile="0.99"}}'] <= 900
+
+
 def test_rows_to_predict_are_counted_too(counted: Server) -> None:
     model = counted.model()
     before = figures(counted)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from lossloop.app.books import Books
 from lossloop.app.reasons import count_reasons, reasons
 from lossloop.app.showing import Place, by_place, shown
 from lossloop.core.calendar import Block
@@ -21,6 +22,7 @@ from lossloop.core.records import Record
 from lossloop.ledger.facts import optional
 from lossloop.ledger.joined.columns import numbers
 from lossloop.ledger.joined.join import Arrivals
+from lossloop.ledger.joined.table import ROLES
 from lossloop.summaries import Latencies
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -71,12 +73,30 @@ def _add(documents: Documents, model: str, place: Place, failed: int, times: Tim
     known = times[~np.isnan(times)]
     if not failed and not len(known):
         return
-    key = f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
+    key = _key(model, place)
     before = documents.get(_KIND, key, Answered) or Answered(version=place[0], role=place[1], block=place[2])
     after = msgspec.structs.replace(
         before, failed=before.failed + failed, latency=before.latency.add(known)
     )  # fmt: skip
     documents.put(_KIND, key, after)
+
+
+def _key(model: str, place: Place) -> str:
+    return f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
+
+
+def present(books: Books, model: str) -> list[Answered]:
+    """How answers of the versions that have traffic come in the block that is open."""
+    traffic, moment = books.traffic(model), np.array([books.now()])
+    block = int(books.policy(model).calendar.blocks(moment)[0])
+    found = []
+    for version, role in (
+        () if traffic is None else zip((traffic.champion, traffic.challenger), ROLES, strict=True)
+    ):
+        if version is not None:
+            each = books.documents.get(_KIND, _key(model, (version, role, block)), Answered)
+            found.append(each or Answered(version=version, role=role, block=block))
+    return found
 
 
 def answers(documents: Documents, model: str) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from lossloop.app.answers import QUANTILES, present
 from lossloop.app.running import Running
 from lossloop.core.clock import SECOND
 from lossloop.serve.counters import Counters, Sizes
@@ -26,6 +27,7 @@ def metrics(running: Running) -> str:
         *_gauge("recorder_waiting_bytes", "Bytes that wait for the disk.", size),
         *_sizes("recorder_group", "Appends in one durable write.", running.recorder.groups),
         *_gauge("loop_lag_seconds", "How far the loop is behind what is durable.", _lag(running)),
+        *_answers(running),
     ]
     return "\n".join(lines) + "\n"
 
@@ -35,6 +37,22 @@ def _lag(running: Running) -> float:
     if not running.behind():
         return 0.0
     return max(running.clock.now() - running.books.now(), 0) / SECOND
+
+
+def _answers(running: Running) -> Iterator[str]:
+    """How answers came in the present block, of versions that have traffic."""
+    found = [
+        (f'model="{model}",version="{each.version}",role="{each.role}"', each)
+        for model in running.books.models()
+        for each in present(running.books, model)
+    ]
+    yield from _head("failed", "Predictions that failed in the present block.", "gauge")
+    for labels, each in found:
+        yield f"lossloop_failed{{{labels}}} {each.failed}"
+    yield from _head("latency_ms", "What answers took in the present block.", "gauge")
+    for labels, each in found:
+        for share in QUANTILES.values() if each.latency.count else ():
+            yield f'lossloop_latency_ms{{{labels},quantile="{share:g}"}} {each.latency.quantile(share):g}'
 
 
 def _counters(counters: Counters) -> Iterator[str]:
