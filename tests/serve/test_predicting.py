@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from lossloop.core.errors import InputError
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
 from lossloop.serve.assign import goes_to_challenger
-from lossloop.serve.predicting import Arms, Asked, answer, read_asked
+from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked
 from lossloop.serve.repeats import Sent
 from tests.serve.models import Scripted, version
 
@@ -65,7 +66,9 @@ def rows(found: Arms, sent: Sequence[Asked]) -> list[dict[str, Any]]:
 
 def said(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     """Facts, with what they mean by what they leave out."""
-    unsaid = {"role": "champion", "propensity": 1.0, "shadow_version": None, "shadow_y_pred": None}
+    unsaid = {
+        "role": "champion", "propensity": 1.0, "shadow_version": None, "shadow_y_pred": None, "error": None
+    }  # fmt: skip
     return [{**unsaid, **row} for row in batch.to_pylist()]
 
 
@@ -135,19 +138,63 @@ def test_a_challenger_that_fails_costs_nobody_an_answer_and_is_no_evidence(
     answers, batch = answer(found, sent)
     assert batch is not None
     assert [each.y_pred for each in answers if each] == doubled([row.features["x"] for row in sent])
-    for row, fact in zip(sent, said(batch), strict=True):
+    facts = said(batch)
+    for row, fact in zip(sent, facts[:40], strict=True):
         assert (fact["version"], fact["role"], fact["shadow_version"]) == (1, "champion", None)
         if not shadow:
             drawn = goes_to_challenger("s", row.sent.id, 0.5)
             assert fact["propensity"] == (1.0 if drawn else 0.5), (
                 "who went where it was not drawn to is not judged"
             )
+    drawn_there = [row for row in sent if goes_to_challenger("s", row.sent.id, 0.5)]
+    failed = [] if shadow or challenger is None else drawn_there
+    assert len(facts) == 40 + len(failed), "what failed is evidence of its own"
+    for row, fact in zip(failed, facts[40:], strict=True):
+        assert (fact["version"], fact["role"], fact["propensity"]) == (2, "challenger", 0.5)
+        assert (fact["y_pred"], fact["content"], fact["features"]["x"]) == (None, None, row.features["x"])
+        assert fact["error"] in ("RuntimeError", "InputError", "no valid answer")
+        assert fact["id"] != row.sent.id, "the caller's id was answered"
 
 
 def test_one_bad_answer_of_a_challenger_is_one_row() -> None:
     facts = rows(arms(challenger=nan_at(2.0), shadow=True), asked(3))
     assert [fact["shadow_y_pred"] for fact in facts] == [-1.0, None, -3.0]
     assert [fact["shadow_version"] for fact in facts] == [2, None, 2]
+
+
+def test_what_each_version_took_is_said_of_its_own_rows() -> None:
+    def slow(xs: list[float]) -> list[float]:
+        time.sleep(0.02)
+        return [-x for x in xs]
+
+    facts = rows(arms(challenger=slow), asked(40))
+    took = {number: {fact["latency_ms"] for fact in facts if fact["version"] == number} for number in (1, 2)}
+    (mine,), (theirs,) = took[1], took[2]
+    assert 0 <= mine < theirs
+    assert theirs >= 20
+
+
+def test_one_bad_answer_of_a_canary_is_one_failure() -> None:
+    found = arms(challenger=nan_at(1.0), share=0.999999)
+    facts = rows(found, asked(3))
+    assert [(fact["version"], fact["y_pred"]) for fact in facts] == [
+        (1, 2.0),
+        (2, -2.0),
+        (2, -3.0),
+        (2, None),
+    ]
+    assert facts[-1]["error"] == "no valid answer"
+
+
+def test_a_champion_that_raises_has_failed_all_rows() -> None:
+    batch = failures(arms(), asked(4), "RuntimeError", 3.5)
+    facts = said(batch)
+    assert [(fact["version"], fact["role"], fact["y_pred"], fact["error"]) for fact in facts] == [
+        (1, "champion", None, "RuntimeError")
+    ] * 4
+    assert {fact["latency_ms"] for fact in facts} == {3.5}
+    drawn = [goes_to_challenger("s", str(number + 1), 0.5) for number in range(4)]
+    assert [fact["propensity"] for fact in facts] == [1.0 if each else 0.5 for each in drawn]
 
 
 def test_a_failing_challenger_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:

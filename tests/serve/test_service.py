@@ -29,7 +29,7 @@ from lossloop.serve import batch as batches
 from lossloop.serve.batch import of_rows
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
 from lossloop.serve.service import Answer, Outcome, Receipt
-from tests.serve.models import additive, manifest
+from tests.serve.models import Scripted, additive, manifest
 
 POLICY = """\
 model: {model}
@@ -431,3 +431,21 @@ def test_a_version_with_thresholds_says_what_is_done_also_of_what_it_answered_be
     place.restart()
     assert place.predict(model, *rows[:2]).actions == {0: "pass", 1: "review"}
     assert place.predict(model, rows[2]).actions == {0: "block"}
+
+
+def test_what_a_champion_raises_is_a_failure_of_each_row_and_goes_on(place: Place) -> None:
+    model = place.model(1.0)
+    place.follow()
+    fleet = place.running.service._fleet
+    version, runtime = fleet._loaded[model, 1]
+    fleet._loaded[model, 1] = (version, Scripted(lambda xs: [1 / 0 for _ in xs]))
+    with pytest.raises(ZeroDivisionError):
+        place.predict(model, {"id": "a", "features": {"x": 1.0}}, {"features": {"x": 2.0}})
+    rows = place.rows(model)
+    assert rows.failed.tolist() == [True, True]
+    assert place.counted("rows", kind="predict") == 0
+    fleet._loaded[model, 1] = (version, runtime)
+    found = place.predict(model, {"id": "a", "features": {"x": 1.0}})
+    assert found.answers[0].id == "a", "what failed is asked for again under its id"
+    rows = place.rows(model)
+    assert rows.failed.tolist() == [True, True, False]

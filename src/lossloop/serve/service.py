@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 from typing import Any
 
 from lossloop.core.clock import Clock
@@ -18,7 +20,7 @@ from lossloop.serve.batch import Batch, check_size
 from lossloop.serve.counters import BAD_ROW, Counters, reason_of
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.merging import Draft, Item
-from lossloop.serve.predicting import Arms, Asked, answer, read_asked
+from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked, since
 from lossloop.serve.reading import read_rows
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.recording import Taken, take_outcomes, take_predictions
@@ -101,12 +103,19 @@ class Service:
         if not fresh:
             self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
             return self._outcome(model, answers, readings.problems, None)
-        made, batch = answer(arms, [asked for _, asked in fresh])
+        began = perf_counter()
+        try:
+            made, batch = answer(arms, [asked for _, asked in fresh])
+        except Exception as error:
+            lost = failures(arms, [asked for _, asked in fresh], type(error).__name__, since(began))
+            with contextlib.suppress(LossloopError):  # a full disk, say: what the model raised goes on
+                await self._append("predict", 0, Frame(kind=Kind.PREDICTION, time=now, batch=lost))
+            raise
         position = None
         with self._repeats.held(model, [asked.sent for _, asked in fresh]):
             if batch is not None:
                 frame = Frame(kind=Kind.PREDICTION, time=now, batch=batch)
-                position = await self._append("predict", batch.num_rows, frame)
+                position = await self._append("predict", sum(each is not None for each in made), frame)
             for (place, asked), each in zip(fresh, made, strict=True):
                 if each is None:
                     readings.problems.append(_unanswered(arms.champion[0], place))
