@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lossloop import judges, losses
     from lossloop.act.policy import Policy, read_policy
     from lossloop.act.retrain import Trained, TrainingData
+    from lossloop.app.charts.drawn import charts
     from lossloop.client import (
         AsyncClient,
         Backlog,
@@ -65,6 +66,7 @@ __all__ = [
     "Verdict",
     "VerdictKind",
     "__version__",
+    "charts",
     "judges",
     "last_id",
     "last_ids",
@@ -78,6 +80,7 @@ __all__ = [
 _HOMES = {
     "lossloop.act.policy": ("Policy", "read_policy"),
     "lossloop.act.retrain": ("Trained", "TrainingData"),
+    "lossloop.app.charts.drawn": ("charts",),
     "lossloop.client": (
         "AsyncClient",
         "Backlog",

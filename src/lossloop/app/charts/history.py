@@ -15,11 +15,11 @@ from lossloop.app.books import Books, Point
 from lossloop.app.charts.spec import Plain
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
-from lossloop.app.watches import judge_of
+from lossloop.app.watches import by_rows, judge_of
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Verdict
-from lossloop.judges import Audited, Estimated, Guardrail, Regression, Share
+from lossloop.judges import Audited, Estimated, Guardrail, Regression, SeasonalGuardrail, Share, Skill
 from lossloop.judges.base import Judge
 from lossloop.registry import Version, versions
 
@@ -34,6 +34,10 @@ class Measure:
     what: str = "mean loss"
     reference: float | None = None
     """What the effect is a difference from; None where the effect is the mean itself."""
+    steps: bool = True
+    """Whether the mean of a step is in the same unit as the effect."""
+    usual: tuple[float, float] | None = None
+    """Mean and standard deviation of the reference's blocks; None where rows are judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +86,24 @@ def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[s
         version = versions.find(books.documents, lens.policy.model, number)
         for name, judge in _judges(lens, version):
             if isinstance(judge, Regression):
-                found[name, number] = Measure(limit=judge.limit, reference=judge.reference.estimate)
+                usual = None if by_rows(lens.policy.watches[name]) else _usual(version)
+                found[name, number] = Measure(
+                    limit=judge.limit, reference=judge.reference.estimate, usual=usual
+                )
+            elif isinstance(judge, Skill):
+                found[name, number] = Measure(limit=judge.tolerance, what="difference to the baseline")
+            elif isinstance(judge, SeasonalGuardrail):
+                found[name, number] = Measure(limit=0.0, what="loss above its season's limit", steps=False)
             elif isinstance(judge, Audited | Estimated | Guardrail | Share):
                 what = f"share {judge.what}" if isinstance(judge, Share) else "mean loss"
                 found[name, number] = Measure(limit=judge.limit, what=what)
     return found
+
+
+def _usual(version: Version) -> tuple[float, float] | None:
+    means = () if version.manifest.reference is None else version.manifest.reference.block_means
+    deviation = float(np.std(means, ddof=1)) if len(means) > 1 else 0.0
+    return (float(np.mean(means)), deviation) if deviation > 0.0 else None
 
 
 def risk_judges(lens: Lens, version: Version) -> dict[str, Guardrail | Regression]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 import msgspec
@@ -15,6 +16,7 @@ from jinja2 import DictLoader, Environment, StrictUndefined
 
 from lossloop.app import words
 from lossloop.app.charts.history import History, mark_of
+from lossloop.app.charts.spec import Chart
 from lossloop.app.charts.watches import watch_charts
 from lossloop.app.reading import plain
 from lossloop.core.clock import format_duration
@@ -25,11 +27,14 @@ _TEMPLATES = ("frame.html", "parts.html", "page.html")
 
 def render(history: History) -> str:
     """A model's charts and decisions as HTML."""
+    charts = watch_charts(history)
+    groups = [(about, list(own)) for about, own in groupby(charts, key=lambda chart: chart.about)]
     page = environment().get_template("page.html").render(
         model=history.policy.model,
         policy=history.policy,
         mature_after=format_duration(history.policy.labels.mature_after),
-        charts=watch_charts(history),
+        charts=charts,
+        groups=groups,
         decisions=[_decided(number, plain(each)) for number, each in enumerate(history.decisions, start=1)],
         **assets(),
     )  # fmt: skip
@@ -44,6 +49,7 @@ def environment(**pages: str) -> Environment:
         lstrip_blocks=True,
     )  # fmt: skip
     made.filters["json"] = as_json
+    made.filters["heading"] = heading
     return made
 
 
@@ -55,6 +61,12 @@ def assets() -> dict[str, str]:
         "uplot_license": _asset("vendor/uplot/LICENSE"),
         "js": _asset("page.js"),
     }
+
+
+def heading(chart: Chart) -> str:
+    """What a chart is called where it stands below the name of its watch."""
+    rest = chart.title.removeprefix(chart.about).removeprefix(": ")
+    return f"{rest[:1].upper()}{rest[1:]}" or "Evidence against its threshold"
 
 
 def as_json(value: Any) -> str:

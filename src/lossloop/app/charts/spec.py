@@ -23,5 +23,7 @@ class Chart:
     data: Plain
     head: list[str]
     rows: list[list[str]]
+    about: str = ""
+    """Whose chart it is: those of one watch on one version, or of one stage of a rollout, stand together."""
     says: str = ""
     """The chart in a sentence, for those who do not see it."""

@@ -7,9 +7,11 @@ limit, then the evidence against its threshold.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from lossloop.app.books import Point
 from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
+from lossloop.app.charts.control import control_charts
 from lossloop.app.charts.evidence import evidence_chart
 from lossloop.app.charts.history import History, Measure
 from lossloop.app.charts.spec import Chart, Plain
@@ -21,9 +23,9 @@ def watch_charts(history: History) -> list[Chart]:
     found: list[Chart] = []
     for number, chapter in enumerate(chapters(history), start=1):
         loss = loss_chart(history, chapter, number)
-        found += [evidence_chart(history, chapter, number)] if loss is None else [
-            loss, evidence_chart(history, chapter, number)
-        ]  # fmt: skip
+        mine = [] if loss is None else [loss]
+        mine += [evidence_chart(history, chapter, number), *control_charts(history, chapter, number)]
+        found += [replace(each, about=chapter.title) for each in mine]
     return found
 
 
@@ -39,15 +41,15 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     xs = [history.wall(point.at) for point in points]
     mean = [_of(point, "estimate", origin) for point in points]
     low, high = ([_of(point, side, origin) for point in points] for side in ("low", "high"))
-    own = [_round(point.mean) for point in points]
+    own = [_round(point.mean if measure is None or measure.steps else None) for point in points]
     limits = _limits(history, chapter, measure)
     what = "difference" if measure is None or chapter.rollout else measure.what
     data: Plain = {
         "x": xs,
         "series": [
             {"name": f"{what} since the beginning", "role": "champion", "y": mean, "lo": low, "hi": high,
-             "end": "difference" if chapter.rollout else "share" if what.startswith("share") else "mean"},
-            *([] if chapter.rollout else [{"name": "each step", "role": "champion", "y": own, "thin": True}]),
+             "end": what.split()[0]},
+            *([] if measure is None or not measure.steps else [{"name": "each step", "role": "champion", "y": own, "thin": True}]),
         ],
         "limits": [[xs[0], xs[-1], limit] for limit in limits],
         "refs": [] if measure is None or measure.reference is None else [[xs[0], xs[-1], measure.reference]],
@@ -94,7 +96,7 @@ def _says(
     what: str, points: Sequence[Point], mean: Sequence[float | None], low: Sequence[float | None],
     high: Sequence[float | None],
 ) -> str:  # fmt: skip
-    rows = sum(point.rows for point in points)
+    rows = sum(point.rows for point in points[_begun(mean) :])
     if mean[-1] is None:
         return f"{rows:,} predictions so far; too few steps for a band."
     level = points[-1].effect.level if points[-1].effect is not None else 0.95
@@ -103,6 +105,16 @@ def _says(
         f"The {what} is {mean[-1]:.4g} over {rows:,} predictions, and lies between {_text(low[-1])} and "
         f"{_text(high[-1])} at {level:.0%}{about} however often one looks."
     )
+
+
+def _begun(mean: Sequence[float | None]) -> int:
+    """Where the last run of the watch began: it begins anew behind an incident, first without a band."""
+    place = len(mean)
+    while place and mean[place - 1] is not None:
+        place -= 1
+    while place and mean[place - 1] is None:
+        place -= 1
+    return place
 
 
 def _of(point: Point, side: str, origin: float) -> float | None:
