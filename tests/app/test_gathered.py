@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ def test_it_does_not_matter_how_the_log_was_cut(values: list[Any], cuts: set[int
 
 
 def _add(found: Gathered, values: list[Any], borders: list[int], *, columns: bool) -> None:
-    for start, end in zip(borders, borders[1:], strict=False):
+    for start, end in pairwise(borders):
         mine, ids = values[start:end], list(range(start, end))
         kinds = {type(value) for value in mine} - {type(None)}
         if columns and len(kinds) < 2:

@@ -1,7 +1,7 @@
 """Control charts of a regression's blocks, for people to read. They show; they never decide. Pure.
 
-Centre and deviation are those of the reference's blocks. Limits that are learned signal falsely far more often
-than their textbooks say, so each chart says beside its signals how often chance would give one.
+Centre and deviation are those of the reference's blocks. Limits that are learned signal falsely far more
+often than their textbooks say, so each chart says beside its signals how often chance would give one.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
         "series": [
             {"name": f"{what} since the beginning", "role": "champion", "y": mean, "lo": low, "hi": high,
              "end": what.split()[0]},
-            *([] if measure is None or not measure.steps else [{"name": "each step", "role": "champion", "y": own, "thin": True}]),
+            *([] if measure is None or not measure.steps else [
+                {"name": "each step", "role": "champion", "y": own, "thin": True}
+            ]),
         ],
         "limits": [[xs[0], xs[-1], limit] for limit in limits],
         "refs": [] if measure is None or measure.reference is None else [[xs[0], xs[-1], measure.reference]],
