@@ -57,6 +57,9 @@ class Sums(Record, frozen=True):
         return means[None]
 
 
+NOTHING = Sums(rows=0, totals=b"", counts=b"")
+
+
 class Gathered(Record, frozen=True):
     """The blocks of a champion that a watch waits for, and the last one it has judged."""
 
@@ -79,6 +82,8 @@ def take_arrivals(acting: Acting, lens: Lens, batch: pa.RecordBatch, arrived: li
             continue
         mine_of = shown(batch, new, mine)
         for name, kind in watches:
+            if acting.books.crowned(acting.model) != crowned:
+                return  # an alarm of the watch before changed the champion: these rows are the old one's
             _take(acting, lens, name, kind, mine_of, new.block[mine])
 
 
@@ -166,7 +171,7 @@ def _gather(books: Books, key: str, crowned: Crowned, evidence: Floats, blocks: 
         gathered = Gathered(version=crowned.version, since=crowned.at)
     sums = dict(gathered.open)
     for block in np.unique(blocks[blocks > gathered.passed]).tolist():
-        before = sums.get(str(block)) or Sums(rows=0, totals=b"", counts=b"")
+        before = sums.get(str(block)) or NOTHING
         sums[str(block)] = before.add(evidence[blocks == block])
     books.documents.put("gathered", key, msgspec.structs.replace(gathered, open=sums))
 

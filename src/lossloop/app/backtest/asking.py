@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -11,7 +12,6 @@ import numpy as np
 
 from lossloop import losses
 from lossloop.act.policy import Mode, Policy
-from lossloop.app.backtest.arrivals import Sent
 from lossloop.app.backtest.base import Backtest, Candidate, Incident, Outcome
 from lossloop.app.backtest.past import Past, cuts_alike
 from lossloop.app.backtest.replay import Tell, replay
@@ -25,6 +25,8 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 from lossloop.judges import parse
+from lossloop.ledger.base import LogReader
+from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
 from lossloop.registry import versions
@@ -55,30 +57,30 @@ def backtest(
         UnknownName: There is no such model.
         InputError: A policy cannot judge what this model predicts, or a moment cannot be read.
     """
-    state = home.state()
+    state, log = home.state(), home.log.reader()
     try:
-        return _backtest(home, state, candidates, question, tell)
+        return _backtest(home, state, log, candidates, question, tell)
     finally:
+        log.close()
         state.close()
 
 
 def _backtest(
-    home: Home, store: Store, candidates: Sequence[Candidate], question: Question, tell: Tell
+    home: Home, store: Store, log: LogReader, candidates: Sequence[Candidate], question: Question, tell: Tell
 ) -> Backtest:
     begun, books, model = time.perf_counter(), Books(store), question.model
     for candidate in candidates:
         check(candidate, books, model)
-    past = past_of(store, books, question)
+    past = replace(past_of(home, store, books, question), log=log)
     incidents = tuple(read_incident(text, past.in_force.calendar, past.now) for text in question.incidents)
-    sent = Sent(home, store, past)
-    outcomes = tuple(_tried(past, candidate, incidents, sent, tell) for candidate in candidates)
+    outcomes = tuple(_tried(past, candidate, incidents, tell) for candidate in candidates)
     return Backtest(
         model=model, since=past.since, until=past.until, rows=past.end - past.first, incidents=incidents,
         outcomes=outcomes, seconds=time.perf_counter() - begun,
     )  # fmt: skip
 
 
-def past_of(store: Store, books: Books, question: Question) -> Past:
+def past_of(home: Home, store: Store, books: Books, question: Question) -> Past:
     """What the ledger holds of the span that is asked about.
 
     Raises:
@@ -89,8 +91,10 @@ def past_of(store: Store, books: Books, question: Question) -> Past:
     first = int(table.columns(["at"], _FIRST)[0][0]) if len(table) else now
     since = moment(question.since, calendar, now, "since")
     until = moment(question.until, calendar, now, "until")
+    settings = home.settings()
     past = Past(
-        model=question.model, books=books, table=table, now=now,
+        model=question.model, books=books, table=table, now=now, store=store, keys=Keys(settings.secret),
+        by_event=settings.clock == "event",
         since=first if since is None else max(since, first),
         until=max(now, table.last_at) + 1 if until is None else until,
     )  # fmt: skip
@@ -138,11 +142,9 @@ def read_incident(text: str, calendar: Calendar, now: Micros) -> Incident:
     return Incident(text=text, start=start, end=end)
 
 
-def _tried(
-    past: Past, candidate: Candidate, incidents: Sequence[Incident], sent: Sent, tell: Tell
-) -> Outcome:
+def _tried(past: Past, candidate: Candidate, incidents: Sequence[Incident], tell: Tell) -> Outcome:
     lens = Lens(policy=candidate.policy)
-    found, days = replay(past, candidate.policy, sent, tell)
+    found, days = replay(past, candidate.policy, tell)
     reference = partial(_reference, past, lens)
     return Outcome(
         policy=candidate.name, loss=lens.loss.version, unit=lens.loss.unit,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,15 +15,39 @@ from lossloop.app.books import Books, Crowned, Point
 from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.reigns import Reign, reigns, rollout_times
 from lossloop.app.watches import of_arrivals
-from lossloop.core.calendar import Block, Int64
+from lossloop.core.calendar import Block, Calendar, Int64
 from lossloop.core.clock import Micros
 from lossloop.core.thresholds import Thresholds
+from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.columns import Floats
+from lossloop.ledger.joined.keys import Keys
+from lossloop.ledger.joined.places import Came, frames_of
 from lossloop.ledger.joined.table import Rows, Table
+from lossloop.ledger.store import Store
 from lossloop.registry import versions
 
 MOST_KEPT = 4 << 20
 """Losses that are kept while the same rows may be asked for again."""
+
+
+class Closing(NamedTuple):
+    """When the loop judged a block, and how many rows it had."""
+
+    at: Micros
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Closings:
+    """When the loop judged blocks of arrivals, by version and block."""
+
+    calendar: Calendar
+    found: Mapping[tuple[int, str], Sequence[Closing]]
+
+    def of(self, reign: Reign, block: str) -> Closing | None:
+        """When a block was judged in a reign; None where it was not, or nobody knows."""
+        there = self.found.get((reign.crowned.version, block), ())
+        return next((each for each in there if reign.crowned.at <= each.at <= reign.end), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +58,19 @@ class Past:
         table: Its predictions.
         since: From when rows are replayed, and `until` before when.
         now: Where the loop's clock stands: what was not due by then is not judged.
+        store: Where all of it lies.
+        keys: How ids became keys.
+        by_event: Whether time was that of events, and not of receipt.
+        log: Has what was sent with predictions; None where that is not asked for.
     """
 
     model: str
+    store: Store
+    keys: Keys
     books: Books
     table: Table
+    by_event: bool = False
+    log: LogReader | None = None
     since: Micros
     until: Micros
     now: Micros
@@ -78,37 +111,77 @@ class Past:
 
     def recorded_blocks(self, policy: Policy) -> dict[tuple[int, str], Micros]:
         """When the loop judged blocks, by version and block; nothing where this policy has others."""
-        return self._told(policy, [point for point in self._points if point.watch not in self._arriving])
-
-    def recorded_arrivals(self, policy: Policy) -> dict[tuple[int, str], Micros]:
-        """The same of blocks that were judged once they were over, before their outcomes came."""
-        return self._told(policy, [point for point in self._points if point.watch in self._arriving])
-
-    def _told(self, policy: Policy, points: Sequence[Point]) -> dict[tuple[int, str], Micros]:
         if not cuts_alike(policy, self.in_force):
             return {}
-        return {(point.version, point.block): point.at for point in points if point.block}
+        return {
+            (point.version, point.block): point.at
+            for point in self._points
+            if point.block and point.watch not in self._arriving
+        }
+
+    def closings(self, policy: Policy) -> Closings:
+        """The same of blocks of arrivals, which are judged once they are over."""
+        found: dict[tuple[int, str], list[Closing]] = defaultdict(list)
+        if policy.calendar == self.in_force.calendar:
+            for point in self._points:
+                if point.block and point.watch in self._arriving:
+                    found[point.version, point.block].append(Closing(at=point.at, rows=point.rows))
+        return Closings(calendar=self.in_force.calendar, found=found)
 
     @cached_property
     def _arriving(self) -> set[str]:
         return {name for name, watch in self.in_force.watches.items() if of_arrivals(watch)}
 
-    def recorded_looks(self, policy: Policy, watch: str) -> dict[int, list[Point]]:
-        """The loop's looks at rows for a watch, by version; nothing where this policy has another watch."""
+    def recorded_looks(self, policy: Policy, watch: str) -> list[Point]:
+        """The loop's looks at rows for a watch; nothing where this policy has another watch."""
         same = policy.watches[watch] == self.in_force.watches.get(watch)
-        found: dict[int, list[Point]] = defaultdict(list)
-        if same and policy.labels == self.in_force.labels:
-            for point in self._points:
-                if point.watch == watch and not point.block:
-                    found[point.version].append(point)
+        if not same or policy.labels != self.in_force.labels:
+            return []
+        return [point for point in self._points if point.watch == watch and not point.block]
+
+    def met(self, reign: Reign) -> dict[int, Micros]:
+        """When the loop showed rows to watches as they arrived, by the seq of each look's last row."""
+        found: dict[int, Micros] = {}
+        for name in self._arriving:
+            looks = [point for point in self._points if point.watch == name and not point.block]
+            for at, end in self.reached(reign, looks, failed=True):
+                found[end] = max(at, found.get(end, at))
         return found
 
-    def champion_rows(self, crowned: Crowned) -> Int64:
-        """The numbers of all rows behind a coronation that its version answered as champion, from 0."""
+    def reached(
+        self, reign: Reign, looks: Sequence[Point], *, failed: bool = False
+    ) -> list[tuple[Micros, int]]:
+        """When rows of a reign were looked at, those that failed too or not, and the seq of the last ones."""
+        crowned = reign.crowned
+        mine = [point for point in looks if point.version == crowned.version]
+        within = [point for point in mine if crowned.at <= point.at <= reign.end]
+        if not within:
+            return []
+        within.sort(key=lambda point: point.at)
+        places = self.champion_rows(crowned, failed=failed)
+        counts = np.cumsum([point.rows for point in within], dtype=np.int64)
+        return [
+            (point.at, int(places[count - 1]) + 1)
+            for point, count in zip(within, counts.tolist(), strict=True)
+            if count <= len(places)
+        ]
+
+    @cached_property
+    def frames(self) -> list[Came]:
+        """The frames that its predictions came in."""
+        return frames_of(self.store, self.model, len(self.table))
+
+    def next_crowned(self, reign: Reign) -> int | None:
+        """How many rows there were when the next champion took over; None while this one is it."""
+        place = next(place for place, each in enumerate(self.reigns) if each is reign)
+        return self.reigns[place + 1].crowned.seq if place + 1 < len(self.reigns) else None
+
+    def champion_rows(self, crowned: Crowned, *, failed: bool = False) -> Int64:
+        """The numbers of all rows behind a coronation that its version answered, or failed to, from 0."""
         behind = np.arange(crowned.seq, len(self.table))
         version, role, y_pred, key = self.table.columns(["version", "role", "y_pred", "key_low"], behind)
-        failed = np.isnan(y_pred if y_pred.ndim == 1 else y_pred[:, 0]) & (key != 0)
-        mine: Int64 = behind[(version == crowned.version) & (role == CHAMPION) & ~failed]
+        silent = np.isnan(y_pred if y_pred.ndim == 1 else y_pred[:, 0]) & (key != 0)
+        mine: Int64 = behind[(version == crowned.version) & (role == CHAMPION) & (failed | ~silent)]
         return mine
 
     def blocks(self, policy: Policy, after: int) -> Iterator[tuple[Block, int, int]]:

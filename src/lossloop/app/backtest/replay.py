@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
 
-import msgspec
 import numpy as np
 
 from lossloop.act.policy import Policy
-from lossloop.act.watches import Watch
-from lossloop.app.backtest import arrivals
-from lossloop.app.backtest.arrivals import Sent
-from lossloop.app.backtest.base import Alarm, Day, Replayed
+from lossloop.app.backtest.arrivals import Arriving, sent_of
+from lossloop.app.backtest.base import Day, Replayed
 from lossloop.app.backtest.past import Past, Remembering
-from lossloop.app.books import Point, WatchState
+from lossloop.app.backtest.running import Running
 from lossloop.app.judging import Lens
 from lossloop.app.reigns import Reign
-from lossloop.app.stepping import again, begun, is_over, step
-from lossloop.app.watches import by_rows, judge_of, of_outcomes
+from lossloop.app.watches import by_rows, of_outcomes
 from lossloop.core.calendar import Block
 from lossloop.core.clock import Micros
-from lossloop.core.errors import InputError
-from lossloop.core.records import Verdict, VerdictKind
-from lossloop.judges import parse
-from lossloop.judges.base import Judge
 from lossloop.ledger.joined.table import Rows
 from lossloop.registry import Version, versions
 
@@ -33,130 +23,43 @@ Tell = Callable[[int], None]
 """Told of rows that were replayed."""
 
 
-@dataclass
-class _Running:
-    """One watch while it is replayed."""
-
-    lens: Lens
-    name: str
-    watch: Watch
-    sent: Sent
-    judge: Judge[Any, Any, Verdict] | None = None
-    state: WatchState | None = None
-    points: list[Point] = field(default_factory=list)
-    made: list[Micros] = field(default_factory=list)
-    alarms: list[Alarm] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-
-    def crown(self, champion: Version, reign: Reign) -> None:
-        """Begin anew on a champion, where the watch can judge it."""
-        self.judge = self.state = None
-        try:
-            self.judge = judge_of(self.lens, self.watch, champion)
-        except InputError as error:
-            self._failed(champion, error)
-            return
-        self.state = begun(self.judge, reign.crowned)
-
-    def look(self, champion: Version, mine: Rows, *, now: Micros, block: Block | None, waits: bool) -> None:
-        """Judge a champion's rows as the loop does at the moment `now`."""
-        if self.judge is None or self.state is None:
-            return
-        kind = of_outcomes(self.watch)
-        try:
-            found = (
-                arrivals.evidence(self.lens, self.name, champion, mine, self.sent)
-                if kind is None
-                else kind.evidence(self.lens, self.watch, champion, mine, block)
-            )
-        except InputError as error:
-            self._failed(champion, error)
-            return
-        label = "" if block is None else self.lens.policy.calendar.label(block)
-        self.state, point = step(
-            self.judge, self.state, found, watch=self.name, now=now, rows=len(mine), block=label
-        )
-        self.points.append(point)
-        self.made.append(int(mine.at[-1]))
-        self._answer(point, mine, waits=waits)
-
-    def _answer(self, point: Point, mine: Rows, *, waits: bool) -> None:
-        assert self.judge is not None
-        assert self.state is not None
-        if is_over(self.state, now=point.at, cooldown=self.lens.policy.cooldown, waits=waits):
-            self.state = again(self.judge, self.state)
-        elif point.kind == VerdictKind.ALARM and self.state.incident is None:
-            self.alarms.append(self._alarm(point, mine))
-            self.state = msgspec.structs.replace(self.state, incident=point.at)
-
-    def _alarm(self, point: Point, mine: Rows) -> Alarm:
-        assert self.state is not None
-        assert self.state.verdict is not None
-        at, made, verdict = point.at, int(mine.at[-1]), self.state.verdict
-        if not point.block and verdict.crossed_at is not None and verdict.crossed_at < len(mine):
-            made = int(mine.at[verdict.crossed_at])
-            waited = 0 if of_outcomes(self.watch) is None else self.lens.policy.labels.mature_after
-            at = min(at, made + waited)
-        return Alarm(
-            at=at, made=made, version=point.version, block=point.block, evidence=point.evidence,
-            threshold=point.threshold, mean=point.mean, count=verdict.count,
-            reason=verdict.reason,
-        )  # fmt: skip
-
-    def _failed(self, champion: Version, error: InputError) -> None:
-        problem = f"{champion.name}: {error}"
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-    def told(self) -> Replayed:
-        return Replayed(
-            watch=self.name, asks=self.watch.kind, promise=parse(self.watch.promise).words,
-            counts="outcomes" if by_rows(self.watch) else "blocks",
-            points=tuple(self.points), alarms=tuple(self.alarms), made=tuple(self.made),
-            problems=tuple(self.problems),
-        )  # fmt: skip
-
-
-def replay(
-    past: Past, policy: Policy, sent: Sent, tell: Tell = lambda rows: None
-) -> tuple[list[Replayed], list[Day]]:
+def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[list[Replayed], list[Day]]:
     """What each watch of a policy would have said of the past, and what each block lost."""
     lens = Remembering(policy=policy, thresholds=past.thresholds)
     running = [
-        _Running(lens=lens, name=name, watch=watch, sent=sent) for name, watch in policy.watches.items()
+        Running(lens=lens, name=name, watch=watch, waits=past.waits) for name, watch in policy.watches.items()
     ]
     judged = [each for each in running if of_outcomes(each.watch)]
     arriving = [each for each in running if not of_outcomes(each.watch)]
-    by_block = [each for each in judged if not by_rows(each.watch)]
-    days: list[Day] = []
+    sent, days = sent_of(past, policy), list[Day]()
     for reign in past.reigns:
-        if reign.crowned.at >= past.until or reign.end <= past.since:
+        if reign.crowned.at >= past.until or reign.end < past.since:
             continue
         champion = versions.find(past.books.documents, past.model, reign.crowned.version)
         for each in running:
             each.crown(champion, reign)
-        for now, block, mine in champion_blocks(past, lens, reign, tell):
-            days.append(_day(lens, block, champion.number, mine))
-            for each in by_block:
-                each.look(champion, mine, now=now, block=block, waits=past.waits(now))
-        for each in judged:
-            if by_rows(each.watch):
-                for now, mine in _looks(past, lens, reign, each.name, tell):
-                    each.look(champion, mine, now=now, block=None, waits=past.waits(now))
+        days += _replay_outcomes(past, lens, reign, champion, judged, tell=tell)
         if arriving:
-            _arrive(past, lens, reign, champion, arriving)
+            shown = Arriving(past=past, policy=policy, champion=champion, reign=reign, sent=sent)
+            shown.replay(arriving, tell)
     return [each.told() for each in running], days
 
 
-def _arrive(
-    past: Past, lens: Lens, reign: Reign, champion: Version, arriving: Sequence[_Running]
-) -> None:  # fmt: skip
-    """Show the predictions of a reign to watches that judge them as they arrive."""
-    for now, block, mine in arrivals.arrived_blocks(past, lens, reign):
-        for each in arriving:
-            rows = by_rows(each.watch)
-            at, of = (int(mine.at[-1]), None) if rows else (now, block)
-            each.look(champion, mine, now=at, block=of, waits=past.waits(at))
+def _replay_outcomes(
+    past: Past, lens: Lens, reign: Reign, champion: Version, judged: Sequence[Running], *, tell: Tell
+) -> list[Day]:
+    """Show watches that wait for outcomes one reign; what each of its blocks lost."""
+    days = []
+    for now, block, mine in champion_blocks(past, lens, reign, tell):
+        days.append(_day(lens, block, champion.number, mine))
+        for each in judged:
+            if not by_rows(each.watch):
+                each.look_at(champion, mine, now=now, block=block)
+    for each in judged:
+        if by_rows(each.watch):
+            for now, mine in _looks(past, lens, reign, each.name, tell):
+                each.look_at(champion, mine, now=now, block=None)
+    return days
 
 
 def champion_blocks(
@@ -194,18 +97,7 @@ def _looks(past: Past, lens: Lens, reign: Reign, watch: str, tell: Tell) -> Iter
 
 def _recorded(past: Past, lens: Lens, reign: Reign, watch: str) -> list[tuple[Micros, int]]:
     """When the loop judged rows for this watch, and the row behind the last one each time."""
-    crowned = reign.crowned
-    looks = past.recorded_looks(lens.policy, watch).get(crowned.version, [])
-    within = [point for point in looks if crowned.at <= point.at <= reign.end]
-    if not within:
-        return []
-    places = past.champion_rows(crowned)
-    reached = np.cumsum([point.rows for point in within], dtype=np.int64)
-    return [
-        (point.at, int(places[count - 1]) + 1)
-        for point, count in zip(within, reached.tolist(), strict=True)
-        if count <= len(places)
-    ]
+    return past.reached(reign, past.recorded_looks(lens.policy, watch))
 
 
 def _by_block(past: Past, lens: Lens, reign: Reign) -> Iterator[tuple[Micros, int]]:

@@ -27,7 +27,7 @@ def seen_under(home: Home, candidate: Candidate, model: str) -> Seen:
     try:
         books = Books(state)
         check(candidate, books, model)
-        return look(past_of(state, books, Question(model=model)), candidate.policy)
+        return look(past_of(home, state, books, Question(model=model)), candidate.policy)
     finally:
         state.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -117,6 +119,36 @@ def place_of(store: Store, model: str, row: int) -> tuple[str, int] | None:
             break
         found = (chunk.batch.column("segment")[place].as_py(), chunk.batch.column("start")[place].as_py())
     return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Came:
+    """Rows `first` to `end` of a table, counted from 0, which came in one frame."""
+
+    first: int
+    end: int
+    segment: str
+    start: int
+    """The offset that the frame lies behind."""
+
+
+def frames_of(store: Store, model: str, rows: int) -> list[Came]:
+    """The frames that a model's `rows` rows came in, in their order, less those that brought nothing new."""
+    batches = [chunk.batch for chunk in store.chunks(f"{FRAMES}/{model}")]
+    if not batches:
+        return []
+    noted = pa.Table.from_batches(batches)
+    firsts = noted.column("first").to_numpy()
+    ends = np.append(firsts[1:], rows)
+    there = np.flatnonzero((firsts < ends) & (firsts < rows))
+    kept = noted.take(pa.array(there))
+    columns = (firsts[there].tolist(), np.minimum(ends[there], rows).tolist(), *(
+        kept[name].to_pylist() for name in ("segment", "start")
+    ))  # fmt: skip
+    return [
+        Came(first=first, end=end, segment=segment, start=start)
+        for first, end, segment, start in zip(*columns, strict=True)
+    ]
 
 
 def first_places(store: Store, model: str, rows: Int64) -> dict[str, int]:
