@@ -42,6 +42,17 @@ def test_a_fixed_reference_is_narrower_than_a_confidence_sequence() -> None:
     assert fixed < 0.75 * sequence
 
 
+def test_few_block_means_have_no_useful_bound_without_assumptions() -> None:
+    """Statistics.md 2b: about +.37 from 59 day means on [0, 5]; here +.30, and +.034 by Student's t."""
+    rng, widths = np.random.default_rng(6), []
+    for _ in range(20):
+        days = rng.gamma(10.3, 0.5 / 10.3, 59)
+        widths.append((betting_upper(days, bound=5.0) - days.mean(), t_upper(days) - days.mean()))
+    free, by_t = np.mean(widths, axis=0)
+    assert free == pytest.approx(0.30, abs=0.02)
+    assert by_t == pytest.approx(0.034, abs=0.002)
+
+
 def test_the_betting_bound_scales_with_its_bounds() -> None:
     values = np.random.default_rng(3).uniform(0.0, 1.0, 100)
     plain = betting_upper(values, bound=1.0)
