@@ -20,7 +20,8 @@ import pytest
 import urllib3
 
 from lossloop.app.home import Home, init
-from lossloop.app.up import Up, free_port, running
+from lossloop.app.system import free_port
+from lossloop.app.up import Up, running
 from lossloop.core.errors import InUse, NewerFormat, StateError
 from lossloop.core.ids import new_id
 from tests.app.processes import children, gone, lossloop, on_linux, started

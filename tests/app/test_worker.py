@@ -14,7 +14,7 @@ import pytest
 
 from lossloop.act import outbox
 from lossloop.app.commands import Settle
-from lossloop.app.up import free_port
+from lossloop.app.system import free_port
 from lossloop.app.worker import Worker
 from lossloop.core.clock import MINUTE, SECOND, ManualClock
 from lossloop.registry import versions

@@ -17,7 +17,8 @@ import urllib3
 from lossloop.act.settings import Settings
 from lossloop.app.home import Home, init
 from lossloop.app.keeping import keep
-from lossloop.app.up import Up, free_port
+from lossloop.app.system import free_port
+from lossloop.app.up import Up
 from lossloop.core.clock import SystemClock
 from lossloop.core.errors import LossloopError
 from tests.app.processes import alive, children

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from lossloop.app.fold import PARENT, Folding
+from lossloop.app.fold import Folding
 from lossloop.app.home import Home
 from lossloop.app.rebuilding import rebuild
-from lossloop.app.up import free_port
+from lossloop.app.system import PARENT, free_port
 from lossloop.core.errors import InUse, StateError
 from tests.app.processes import lossloop, on_linux
 from tests.app.server import within

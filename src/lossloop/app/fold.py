@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -32,8 +31,6 @@ TICK_EVERY = SECOND
 TICK_BEHIND = SECOND // 4
 """By how much a tick lies back. A fact has its time before it is on disk: a tick that overtook it would be
 folded first, and by a rebuild, which goes by time, second."""
-PARENT = "LOSSLOOP_PARENT"
-"""Who started this process: it may be gone before this one can look."""
 
 
 class Folder:
@@ -180,15 +177,3 @@ def folds(home: Home) -> int | None:
         return int(home.lock.read_text())
     except (OSError, ValueError):
         return None
-
-
-def watch_parent() -> None:
-    """End this process when the one that started it is gone, however it went and however early."""
-    parent = int(os.environ.get(PARENT) or os.getppid())
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

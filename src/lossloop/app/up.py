@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -27,10 +25,11 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from lossloop.app.fold import PARENT, Folding, Steps, fold_until, folding_in, folds, watch_parent
+from lossloop.app.fold import Folding, Steps, fold_until, folding_in, folds
 from lossloop.app.home import Home
+from lossloop.app.system import PARENT, check_port, free_port, watch_parent
 from lossloop.app.worker import Worker
-from lossloop.core.errors import InputError, InUse, StateError
+from lossloop.core.errors import InUse, StateError
 
 PARTS = ("applier", "server", "worker")
 READY_WITHIN = 120.0
@@ -39,9 +38,6 @@ SLOW = 10.0
 LOOK_EVERY = 0.2
 STEADY = 10.0
 """Seconds after which a part that runs is no longer taken for one that cannot."""
-MOST_PORT = 65_535
-_PORTS = range(10_000, 32_768)
-"""Below those that systems give to outgoing connections."""
 STDERR = 2
 
 
@@ -164,30 +160,6 @@ def running(home: Home, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[U
             yield up
     finally:
         up.stop()
-
-
-def check_port(host: str, port: int) -> None:
-    """Raise InUse where a port is taken, InputError where it is none."""
-    if not 0 < port <= MOST_PORT:
-        raise InputError(f"a port lies between 0 and {MOST_PORT}, not at {port}", field="port")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise InUse(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
-            ) from None
-
-
-def free_port(host: str) -> int:
-    """A port that is free now, and that no outgoing connection is given before it is listened on."""
-    for port in random.sample(_PORTS, len(_PORTS)):
-        with contextlib.suppress(InUse):
-            check_port(host, port)
-            return port
-    raise InUse(f"no port of {host} is free; close some connections, or choose one with --port")
 
 
 def _folding(home: Home) -> Steps:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from lossloop.app.up import free_port
+from lossloop.app.system import free_port
 
 PASSWORD = "s3cret:with@signs"
 PATIENCE = 60.0

@@ -14,8 +14,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from lossloop.app.fold import watch_parent
-from lossloop.app.up import free_port
+from lossloop.app.system import free_port, watch_parent
 from lossloop.core.errors import StateError
 
 HOST = "127.0.0.1"

