@@ -22,6 +22,7 @@ FOLLOWED = (
     ("how-to/recompute-a-loss.md", "how-to/see-metrics.md"),
     ("how-to/keep-seal-erase.md",),
     ("how-to/choose-thresholds.md",),
+    ("how-to/how-often-to-retrain.md",),
 )
 
 

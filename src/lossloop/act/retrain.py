@@ -54,6 +54,8 @@ class TrainingData:
     """The policy's loss, as written there."""
     rows: pa.Table
     """Matured predictions: id, time, unit, version, role, y_pred, the features, and the outcome as y_true."""
+    previous: bytes | None = None
+    """The champion's artifact, for a warm start; None where there is none that Lossloop has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +84,8 @@ class Order(Record, frozen=True):
     loss: str
     rows: str = ""
     """A file of the rows to train on; left out, the child reads them from the state directory."""
+    previous: str = ""
+    """The digest of the artifact to start from, if there is one."""
 
 
 def retrain(order: Order, rows: pa.Table | None = None) -> Manifest:
@@ -146,11 +150,15 @@ def _keep_end(stream: IO[bytes], words: bytearray) -> None:
 def make(order: Order) -> Manifest:
     """Call the target and store its artifact; this runs in the child."""
     rows = _read(order.rows) if order.rows else _labelled(order)
-    data = TrainingData(model=order.model, at=order.at, loss=order.loss, rows=rows)
+    artifacts = Artifacts(Path(order.state) / "artifacts")
+    data = TrainingData(
+        model=order.model, at=order.at, loss=order.loss, rows=rows,
+        previous=artifacts.get(order.previous) if order.previous else None,
+    )  # fmt: skip
     trained = _target(order.target)(data)
     if not isinstance(trained, Trained):
         raise InputError(f"{order.target} must return lossloop.Trained, not {type(trained).__name__}")
-    artifact = Artifacts(Path(order.state) / "artifacts").put(trained.artifact)
+    artifact = artifacts.put(trained.artifact)
     return Manifest(
         runtime=trained.runtime, artifact=artifact, features=trained.features, reference=trained.reference,
         profile=trained.profile, thresholds=trained.thresholds,

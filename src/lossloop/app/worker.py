@@ -26,6 +26,7 @@ from lossloop.ledger.facts import command
 from lossloop.ledger.history import labelled
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.postgres.turns import Turn
+from lossloop.registry import CHAMPION, versions
 
 PACE = ((60.0, 0.02), (float("inf"), 0.05))
 """Pauses between two looks at the outbox, by the seconds for which nothing was to be done."""
@@ -129,7 +130,7 @@ class Worker:
         policy = self._books.policy(effect.model)
         order = Order(
             target=target, state=str(self._home.path.resolve()), model=effect.model, at=effect.at,
-            age=policy.labels.mature_after, loss=policy.loss,
+            age=policy.labels.mature_after, loss=policy.loss, previous=self._artifact(effect.model),
         )  # fmt: skip
         if self._home.database is not None:
             # The child, which runs the user's code, gets rows and no way into the database.
@@ -137,6 +138,11 @@ class Worker:
             rows = labelled(self._reader, self._state, keys, order.model, until=order.at, age=order.age)
             return Candidate(key=effect.key, model=effect.model, manifest=retrain(order, rows))
         return Candidate(key=effect.key, model=effect.model, manifest=retrain(order))
+
+    def _artifact(self, model: str) -> str:
+        """The digest of the champion's artifact, for a warm start; empty where there is none."""
+        champion = versions.alias(self._state, model, CHAMPION)
+        return "" if champion is None else versions.find(self._state, model, champion).manifest.artifact
 
 
 def _turn(home: Home) -> Callable[[], bool]:

@@ -3,7 +3,7 @@
 from lossloop.judges.absolute import Certificate, Guardrail, Regression, RiskState
 from lossloop.judges.audited import Audited, Audits, AuditState
 from lossloop.judges.base import Sketch, e_value
-from lossloop.judges.blocks import BlockMeans, block_means, fill_missing
+from lossloop.judges.blocks import BlockMeans, block_interval, block_means, fill_missing
 from lossloop.judges.comparison import Comparison, Difference
 from lossloop.judges.delay import Delays, Gap, Recommendation, gap, recommend
 from lossloop.judges.domain import Domain
@@ -87,6 +87,7 @@ __all__ = [
     "Wealth",
     "asymptotic_interval",
     "betting_interval",
+    "block_interval",
     "block_means",
     "bound_of_blocks",
     "bound_of_rows",

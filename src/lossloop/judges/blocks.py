@@ -5,13 +5,16 @@ A unit with many rows in a block counts once, and what a block's rows share (a d
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from lossloop.core.errors import InputError
+from lossloop.core.records import Interval
 from lossloop.judges.base import losses_array
+from lossloop.judges.quantiles import t_quantile
 
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -32,6 +35,34 @@ class BlockMeans:
 
     def __len__(self) -> int:
         return len(self.block)
+
+
+LEVEL = 0.95
+
+
+def block_interval(values: npt.ArrayLike, blocks: npt.ArrayLike) -> Interval:
+    """The mean of rows and its 95% interval over blocks, which weigh by their rows (a ratio, linearised).
+
+    Student's t for a number of blocks that was fixed beforehand, and blocks that do not depend on each other.
+
+    Args:
+        values: Shape (n,), finite.
+        blocks: The block of each row. Shape (n,).
+
+    Raises:
+        InputError: There are fewer than 2 blocks.
+    """
+    found = losses_array(values)
+    rows = np.unique(np.asarray(blocks), return_inverse=True, return_counts=True)
+    _, codes, counts = rows
+    if len(counts) < 2 or len(codes) != len(found):
+        raise InputError(f"an interval needs 2 blocks or more, not {len(counts)}", field="blocks")
+    mean = float(found.mean())
+    # Summed as differences from the mean: equal values then have a width of 0, not of rounding.
+    left = np.bincount(codes, weights=found - mean)
+    error = math.sqrt(float(left @ left) * len(counts) / (len(counts) - 1)) / len(found)
+    half = t_quantile(0.5 + LEVEL / 2.0, len(counts) - 1.0) * error
+    return Interval(estimate=mean, low=mean - half, high=mean + half, level=LEVEL, approximate=True)
 
 
 def fill_missing(losses: npt.ArrayLike, value: float) -> Array:

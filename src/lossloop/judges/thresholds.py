@@ -18,13 +18,12 @@ import numpy.typing as npt
 from lossloop.core.errors import InputError
 from lossloop.core.records import Interval, Record
 from lossloop.core.thresholds import MOST_ACTIONS, NEVER
-from lossloop.judges.quantiles import t_quantile
+from lossloop.judges.blocks import block_interval
 
 FOLDS = 5
 FEWEST_OF_EACH = 25
 """Rows of each outcome that are needed: a fold then has about five of them to be charged by."""
 FEWEST_BLOCKS = 10
-LEVEL = 0.95
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Int64 = np.ndarray[Any, np.dtype[np.int64]]
@@ -97,11 +96,12 @@ def learn_thresholds(
     before = matrix[labels, chosen]
     least = best_cuts(scores, labels, matrix)
     codes = np.arange(len(scores)) if places is None else places
-    change = _interval(charged - before, codes)
+    change = block_interval(charged - before, codes)
     taken = np.bincount(_actions(least, scores), minlength=matrix.shape[1])
     return LearnedThresholds(
-        least=least, cost=_interval(charged, codes), present=given or _single(labels, matrix),
-        present_cost=_interval(before, codes), change=change, shares=tuple((taken / len(scores)).tolist()),
+        least=least, cost=block_interval(charged, codes), present=given or _single(labels, matrix),
+        present_cost=block_interval(before, codes), change=change,
+        shares=tuple((taken / len(scores)).tolist()),
         rows=len(scores), of_each=(int((labels == 0).sum()), int((labels == 1).sum())),
         blocks=int(codes.max()) + 1, needed=_needed(change, len(scores)),
     )  # fmt: skip
@@ -275,17 +275,6 @@ def _folds(count: int, places: Int64 | None) -> Int64:
     if places is not None:
         return places * FOLDS // (int(places.max()) + 1)
     return np.arange(count) % FOLDS
-
-
-def _interval(values: Floats, codes: Int64) -> Interval:
-    """The mean and its interval over blocks, which weigh by their rows (a ratio, linearised)."""
-    rows = np.bincount(codes)
-    mean = float(values.mean())
-    # Summed as differences from the mean: equal costs in every row then have a width of 0, not of rounding.
-    left = np.bincount(codes, weights=values - mean)
-    error = math.sqrt(float(left @ left) * len(rows) / (len(rows) - 1)) / len(values)
-    half = t_quantile(0.5 + LEVEL / 2.0, len(rows) - 1.0) * error
-    return Interval(estimate=mean, low=mean - half, high=mean + half, level=LEVEL, approximate=True)
 
 
 def _needed(change: Interval, rows: int) -> int | None:

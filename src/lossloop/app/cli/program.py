@@ -34,6 +34,7 @@ _COMMANDS = {
     "plan": ("lossloop.app.cli.plan:plan", "Say how long a policy's verdicts will take."),
     "thresholds": ("lossloop.app.cli.thresholds:thresholds", "Learn from which scores on what is done."),
     "check policy": ("lossloop.app.cli.check:policy", "Hold a policy against the past."),
+    "check retraining": ("lossloop.app.cli.retraining:retraining", "Replay the past: how often to retrain."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),
     "ledger rebuild": ("lossloop.app.cli.ledger:rebuild", "Make all derived state anew from the facts."),

@@ -1,0 +1,1 @@
+"""How often to retrain: the past replayed with a model that is trained anew by a schedule, or on alarm."""
