@@ -22,7 +22,7 @@ from lossloop.app.system import free_port
 from tests.house.repository import ROOT
 
 _FENCE = re.compile(r"^```(\w+)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-PATIENCE = 30.0
+PATIENCE = 60.0
 PORT = "8765"
 LOOKS = ("lossloop status", "lossloop decisions", "cat ")
 """What may be typed again until it shows what the page shows."""
