@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -160,17 +161,20 @@ def test_a_task_without_such_metrics_says_so(tmp_path: Path, task: str) -> None:
 # Slices and gaps.
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def carried() -> Iterator[tuple[list[str], Any, Any]]:
     """Six days of two carriers: of UA's late flights half as many are found. A third has a single flight."""
-    desk = Desk.ready(tmp_path_factory.mktemp("desk") / "s")
     draw = np.random.default_rng(3)
     for day in range(6):
-        count = 120
-        carriers = [*draw.choice(["AA", "UA"], count, p=[0.6, 0.4]), *(["XX"] if day == 0 else [])]
+        carriers = [*draw.choice(["AA", "UA"], 120, p=[0.6, 0.4]), *(["XX"] if day == 0 else [])]
         late = (draw.random(len(carriers)) < 0.5).astype(float)
         found = draw.random(len(carriers)) < np.where(np.array(carriers) == "UA", 0.4, 0.8)
-        chance = np.where((late == 1) & found, 0.9, 0.1)
+        yield carriers, late, np.where((late == 1) & found, 0.9, 0.1)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    desk = Desk.ready(tmp_path_factory.mktemp("desk") / "s")
+    for day, (carriers, late, chance) in enumerate(carried()):
         ids = desk.ids(len(carriers))
         told = pa.array([{"carrier": each} for each in carriers])
         columns = {"id": ids, "version": [1] * len(ids), "time": [moment(24 * day + 8)] * len(ids),
@@ -181,6 +185,28 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
             Frame(kind=Kind.OUTCOME, time=0, batch=came),
         )
     return desk
+
+
+def test_metrics_and_gaps_of_slices_are_scikit_learn_s(desk: Desk) -> None:
+    carriers, late, chance = (np.concatenate(column) for column in zip(*carried(), strict=True))
+    told = {each.slice: each for each in ask(desk, by=("carrier",)).figures}
+    theirs: dict[str, dict[str, float]] = {}
+    for name in ("AA", "UA"):
+        y, p = late[carriers == name], chance[carriers == name]
+        theirs[name] = {
+            "accuracy": scores.accuracy_score(y, p >= 0.5),
+            "precision": scores.precision_score(y, p >= 0.5),
+            "recall": scores.recall_score(y, p >= 0.5),
+            "f1": scores.f1_score(y, p >= 0.5),
+            "auc": scores.roc_auc_score(y, p),
+        }
+        mine = told[f"carrier={name}"]
+        assert {key: value(mine, key) for key in theirs[name]} == pytest.approx(theirs[name], abs=1e-9)
+    for key, one in theirs["UA"].items():
+        gap = told["carrier=UA"].metrics[key].gap
+        assert gap is not None
+        assert gap.low <= one - theirs["AA"][key] <= gap.high
+        assert gap.estimate == pytest.approx(one - theirs["AA"][key], abs=0.01)
 
 
 def test_a_gap_between_slices_has_an_interval(desk: Desk) -> None:
