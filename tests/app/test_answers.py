@@ -158,6 +158,28 @@ def test_reasons_are_told_apart_up_to_a_number(tmp_path: Path) -> None:
     assert errors["other reasons"] == 50
 
 
+def test_reasons_are_told_apart_whatever_characters_they_have(tmp_path: Path) -> None:
+    """Once, those that begin with the last character of all were not found again: each was the first."""
+    desk = ready(tmp_path)
+    odd = ["\x00", "a\x00b", "\x01", "\U0010ffff", "\U0010ffff x", "a/b", " ", "\x1b[31m"]
+    for turn in range(2):
+        ids = desk.ids(len(odd))
+        batch = _sent(ids, [None] * len(odd)).batch
+        batch = batch.set_column(batch.schema.get_field_index("error"), "error", pa.array(odd))
+        missing = outcomes(ids, [None] * len(odd), [moment(9 + turn)] * len(odd), odd, model=MODEL)
+        desk.send(
+            *(
+                Frame(kind=kind, time=0, batch=each)
+                for kind, each in ((Kind.PREDICTION, batch), (Kind.OUTCOME, missing))
+            )
+        )
+    found = told(desk)
+    assert found["errors"] == dict.fromkeys(odd, 2)
+    assert found["missing"] == dict.fromkeys(odd, 2)
+    assert rebuild(desk.home).agrees
+    assert told(desk) == found
+
+
 def test_a_canary_that_fails_is_judged_as_one_whose_outcomes_are_missing(tmp_path: Path) -> None:
     plan = {"steps": ["50%"], "step_for": "1d", "promote_if_within": 0.1, "roll_back_if_worse_by": 0.1}
     labels = {"mature_after": "6h", "missing": "worst_case"}

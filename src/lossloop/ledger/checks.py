@@ -234,7 +234,8 @@ def check_a_document_is_read_as_the_type_asked_for(make: MakePlace) -> None:
 
 def check_documents_are_listed_by_prefix_in_order(make: MakePlace) -> None:
     """Keys sort as their UTF-8 bytes do, also where some are not committed yet."""
-    keys = ["m", "m/10", "m/2", "m-2/1", "\u00e9", "\U0001f600", "\uffff", "M"]
+    odd = ["m/\U0010ffff", "m/\U0010ffff\U0010ffffx", "m/\x00", "m/\x01", "m/\x01\x01", "m/\x02"]
+    keys = ["m", "m/10", "m/2", "m-2/1", "\u00e9", "\U0001f600", "\uffff", "M", *odd, "m/x\x00y"]
     store = make().writer()
     for key in keys[::2]:
         store.put("kind", key, key)
@@ -245,6 +246,7 @@ def check_documents_are_listed_by_prefix_in_order(make: MakePlace) -> None:
             found = store.all("kind", str, prefix=prefix)
             asked = sorted((key for key in wanted if key.startswith(prefix)), key=str.encode)
             assert list(found.items()) == [(key, key) for key in asked], f"below {prefix!r}: {found}"
+        assert [store.get("kind", key, str) for key in wanted] == list(wanted)
 
     assert_listed(keys[::2])
     with store.transaction():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from lossloop.ledger.names import behind, written
 from lossloop.ledger.postgres.frames import batch_of
 from lossloop.ledger.postgres.session import Session
 from lossloop.ledger.store import Chunk
@@ -36,4 +37,5 @@ def read_chunks(session: Session, stream: str, partitions: Collection[int], afte
 
 def behind_prefix(prefix: str) -> dict[str, str]:
     """The range of names that begin with a prefix."""
-    return {"low": prefix, "high": prefix + "\U0010ffff"}
+    low = written(prefix)
+    return {"low": low, "high": behind(low)}

@@ -11,6 +11,7 @@ import msgspec
 from lossloop.ledger.base import Offsets, Position
 from lossloop.ledger.buffered import GONE, BufferedStore, Changes, Key, is_a, text_of
 from lossloop.ledger.frames import Frame
+from lossloop.ledger.names import read, written
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.errors import Fenced
@@ -87,7 +88,7 @@ class PostgresStore(BufferedStore):
             known = self._known[kind, key]
             if known is None or is_a(known, type):
                 return known  # type: ignore[no-any-return]
-        found = self._rows("document_of", kind=kind, key=key)
+        found = self._rows("document_of", kind=kind, key=written(key))
         value = msgspec.json.decode(found[0][0], type=type, strict=False) if found else None
         self._known[kind, key] = value
         return value
@@ -96,7 +97,7 @@ class PostgresStore(BufferedStore):
         listed = self._listed.get((kind, prefix, type))
         if listed is None:
             rows = self._rows("documents_of", kind=kind, **behind_prefix(prefix))
-            listed = {key: msgspec.json.decode(body, type=type, strict=False) for key, body in rows}
+            listed = {read(key): msgspec.json.decode(body, type=type, strict=False) for key, body in rows}
             self._listed[kind, prefix, type] = listed
         return listed
 
@@ -165,10 +166,10 @@ def commit_values(changes: Changes, rows: Sequence[Mapping[str, Any]]) -> dict[s
     ]
     return {
         "kinds": [kind for kind, _ in kept],
-        "keys": [key for _, key in kept],
+        "keys": [written(key) for _, key in kept],
         "bodies": [text_of(value) for value in kept.values()],
         "gone_kinds": [kind for kind, _ in gone],
-        "gone_keys": [key for _, key in gone],
+        "gone_keys": [written(key) for _, key in gone],
         "segments": list(changes.offsets),
         "reached": list(changes.offsets.values()),
         "cut": [stream for stream, _, _ in cuts],

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from lossloop.core.errors import Conflict
 from lossloop.ledger.base import Offsets
+from lossloop.ledger.names import read, written
 from lossloop.ledger.postgres.chunks import behind_prefix, read_chunks
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.frames import EVERY, partition_of
@@ -55,7 +56,7 @@ class PostgresView:
         yield
 
     def get(self, kind: str, key: str, type: type[T]) -> T | None:
-        found = self._session.rows("document", kind=kind, key=key, home=self._home(kind, key))
+        found = self._session.rows("document", kind=kind, key=written(key), home=self._home(kind, key))
         return msgspec.json.decode(found[0][0], type=type, strict=False) if found else None
 
     def all(self, kind: str, type: type[T], *, prefix: str = "") -> dict[str, T]:
@@ -63,7 +64,9 @@ class PostgresView:
         for key, body, partition in self._session.rows("documents", kind=kind, **behind_prefix(prefix)):
             if key not in bodies or not bodies[key][1]:
                 bodies[key] = (body, partition == self._home(kind, key))
-        return {key: msgspec.json.decode(body, type=type, strict=False) for key, (body, _) in bodies.items()}
+        return {
+            read(key): msgspec.json.decode(body, type=type, strict=False) for key, (body, _) in bodies.items()
+        }
 
     def _home(self, kind: str, key: str) -> int:
         """The partition of the model that a key begins with, if it does."""

@@ -23,6 +23,7 @@ import pyarrow as pa
 
 from lossloop.core.errors import NewerFormat, StateError, StorageFull
 from lossloop.ledger.base import Offsets
+from lossloop.ledger.names import behind
 from lossloop.ledger.sqlite.parts import FULL, LARGE, Parts
 from lossloop.ledger.sqlite.sums import check, crc_of, damaged
 from lossloop.ledger.store import Chunk
@@ -203,7 +204,7 @@ class State:
         listed = self._listed.get((kind, prefix, type)) if self._depth else None
         if listed is None:
             self._write_dirty(kind)
-            rows = self._rows("list_documents", kind, prefix, prefix + "\U0010ffff")
+            rows = self._rows("list_documents", kind, prefix, behind(prefix))
             listed = {key: _decoded(self._path, kind, key, crc, body, type) for key, crc, body in rows}
             if self._depth:
                 self._listed[kind, prefix, type] = listed
@@ -220,7 +221,7 @@ class State:
     # Streams of columns.
 
     def streams(self, prefix: str) -> list[str]:
-        return [name for (name,) in self._rows("list_streams", prefix, prefix + "\U0010ffff")]
+        return [name for (name,) in self._rows("list_streams", prefix, behind(prefix))]
 
     def chunks(self, stream: str, *, after: int = -1) -> Iterator[Chunk]:
         for left in reversed(range(_RETRIES)):
