@@ -88,6 +88,7 @@
         k.save();
         k.strokeStyle = fade(stroke, 0.6);
         k.lineWidth = px;
+        k.setLineDash([]);   // a dashed line before it left its dashes
         k.beginPath();
         k.moveTo(x, strip ? box.top : box.top - 4 * px);
         k.lineTo(x, box.top + box.height);
