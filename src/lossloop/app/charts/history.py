@@ -71,13 +71,15 @@ class History:
 
 def read_history(books: Books, model: str) -> History:
     """The history of a model; raise UnknownName where there is no such model."""
-    lens, points = books.lens(model), books.points(model)
+    return history_of(books, books.lens(model), books.points(model))
+
+
+def history_of(books: Books, lens: Lens, points: Sequence[Point]) -> History:
+    """What some points say under a policy, beside the decisions that were taken."""
     return History(
-        policy=lens.policy,
-        points=points,
-        decisions=books.decisions(model),
+        policy=lens.policy, points=points, decisions=books.decisions(lens.policy.model),
         measures=_measures(books, lens, points),
-    )
+    )  # fmt: skip
 
 
 def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[str, int], Measure]:

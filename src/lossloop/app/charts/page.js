@@ -71,8 +71,21 @@
       k.restore();
     };
 
+    // Times that somebody marked: a wash behind everything.
+    const washes = u => {
+      const k = u.ctx, box = u.bbox;
+      for (const [from, to] of data.spans ?? []) {
+        const left = Math.max(u.valToPos(from, "x", true), box.left), right = Math.min(u.valToPos(to, "x", true), box.left + box.width);
+        if (right <= left) continue;
+        k.save();
+        k.fillStyle = fade(ink.limit, 0.1);
+        k.fillRect(left, box.top, right - left, box.height);
+        k.restore();
+      }
+    };
+
     const pill = group => {
-      const words = group.from === group.to ? String(group.from) : `${group.from}–${group.to}`;
+      const words = group.from === group.to ? String(group.from) : `${group.from}${typeof group.from === typeof group.to ? "–" : ", "}${group.to}`;
       const wide = (words.length < 3 ? 18 : 14 + 6.5 * words.length) * px;
       const left = (group.left + group.right) / 2 - wide / 2;
       return { words, wide, left, right: left + wide };
@@ -187,7 +200,10 @@
       series,
       bands,
       hooks: {
-        drawAxes: [u => data.refs && rules(u, data.refs, ink.ref, [2, 3])],
+        drawAxes: [u => {
+          washes(u);
+          if (data.refs) rules(u, data.refs, ink.ref, [2, 3]);
+        }],
         draw: [u => {
           marks(u);
           if (data.limits) rules(u, data.limits, data.neutral ? ink.ink : ink.limit, data.neutral ? [] : [6, 4]);

@@ -35,10 +35,15 @@ def render(history: History) -> str:
         mature_after=format_duration(history.policy.labels.mature_after),
         charts=charts,
         groups=groups,
-        decisions=[_decided(number, plain(each)) for number, each in enumerate(history.decisions, start=1)],
+        decisions=decided(history),
         **assets(),
     )  # fmt: skip
     return page.strip() + "\n"
+
+
+def decided(history: History) -> list[dict[str, Any]]:
+    """What a page lists of decisions, numbered as their marks are."""
+    return [_decided(number, plain(each)) for number, each in enumerate(history.decisions, start=1)]
 
 
 def environment(**pages: str) -> Environment:

@@ -14,7 +14,7 @@ class Chart:
 
     `data` is JSON: `x` in seconds on the policy's wall clock; `series` with `y` (None for nothing), a `role`
     that gives the colour and perhaps a band, `lo` to `hi`; `limits` and `refs` as [from, to, y]; `marks` of
-    decisions; `y` the axis; `log` where it is logarithmic.
+    decisions; `spans` as [from, to], times that are shaded; `y` the axis; `log` where it is logarithmic.
     """
 
     id: str

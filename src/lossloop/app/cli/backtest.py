@@ -10,9 +10,11 @@ from cyclopts import Parameter
 from lossloop.act.policy import Policy, read_policy
 from lossloop.app.backtest import Candidate, Question
 from lossloop.app.backtest import backtest as tried
+from lossloop.app.backtest.picture import render, sides
 from lossloop.app.backtest.plain import plain
 from lossloop.app.cli.backtables import lines
 from lossloop.app.cli.bar import count_bar
+from lossloop.app.cli.chart import write_page
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.fitting import show
 from lossloop.app.cli.models import text_of
@@ -25,6 +27,7 @@ def backtest(
     since: Annotated[str | None, Parameter(name="--since")] = None,
     until: Annotated[str | None, Parameter(name="--until")] = None,
     incident: Annotated[tuple[str, ...], Parameter(name="--incident", negative="")] = (),
+    html: Annotated[Path | None, Parameter(name="--html")] = None,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -42,6 +45,8 @@ def backtest(
         Until before when they came, likewise.
     incident
         A span in which something was wrong, such as 2013-06-01..2013-06-20; may be given again.
+    html
+        Write the policies side by side as charts into this file, too.
     state
         The state directory.
     json
@@ -52,6 +57,8 @@ def backtest(
     question = Question(model=name, since=since, until=until, incidents=incident)
     with count_bar("replaying", quiet=json, unit="predictions") as more:
         found = tried(home(state), candidates, question, tell=more)
+    if html is not None:
+        write_page(html, render(found, sides(home(state), found, candidates)), option="--html")
     answer = plain(found)
     if json:
         print_json(answer)

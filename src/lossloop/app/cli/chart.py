@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import msgspec
@@ -37,11 +38,19 @@ def chart(
     if json:
         print_json({"model": model, "charts": [msgspec.to_builtins(each) for each in watch_charts(history)]})
         return
-    path = output or Path(f"{model}-charts.html")
+    write_page(output or Path(f"{model}-charts.html"), render(history), option="--output")
+
+
+def write_page(path: Path, page: str, *, option: str) -> None:
+    """Write an HTML page, whole or not at all, and say where it is.
+
+    Raises:
+        StateError: It cannot be written there.
+    """
     draft = path.with_name(f".{path.name}.draft")
     try:
-        draft.write_text(render(history), encoding="utf-8")
+        draft.write_text(page, encoding="utf-8")
         draft.replace(path)
     except OSError as error:
-        raise StateError(f"cannot write {path}: {error.strerror}; name another file with --output") from error
-    print(f"{path}: open it in a browser")
+        raise StateError(f"cannot write {path}: {error.strerror}; name another file with {option}") from error
+    print(f"{path}: open it in a browser", file=sys.stderr if option == "--html" else sys.stdout)
