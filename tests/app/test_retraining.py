@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from lossloop.core.records import Interval
 from lossloop.registry import Feature, FeatureKind, Manifest
 from tests.app.desk import DAY, MODEL, START, Desk, asked, happened, policy_text, ticked
 from tests.app.targets import constant
+from tests.house.repository import ROOT
 
 DAYS, ROWS, TURN = 30, 40, 16
 TARGETS = {
@@ -41,6 +43,13 @@ TARGETS = {
 }
 WATCH = {"kind": "regression", "tolerance": 0.1, "promise": "1 per 100 blocks"}
 POLICY: dict[str, Any] = {"watches": {"worse": WATCH}, "on": {"worse": [{"retrain": "rate"}]}}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _targets_can_be_imported() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        yield
 
 
 @pytest.fixture(scope="module")

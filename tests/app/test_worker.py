@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from lossloop.act import outbox
-from lossloop.app.commands import Settle
+from lossloop.app.commands import Promote, Settle
 from lossloop.app.system import free_port
 from lossloop.app.worker import Worker
 from lossloop.core.clock import MINUTE, SECOND, ManualClock
@@ -210,6 +210,24 @@ def test_a_retraining_makes_a_version_that_goes_on_its_way(tmp_path: Path) -> No
     assert {"id", "y_true", "y_pred", "unit", "version"} <= set(made.manifest.lineage["columns"])
     assert (desk.told()[-1], desk.share()) == (("start_rollout", "done"), 0.2)
     assert settled(desk)[0].detail == "made m:2"
+
+
+def test_a_retraining_may_go_on_from_the_champions_artifact(tmp_path: Path) -> None:
+    """Once a retrained version is champion, the next one is given what it is."""
+    desk = alarmed(tmp_path, {"retrain": "again"}, retrain={"again": "tests.app.targets:rate_of_late"})
+    assert work(desk) == 1
+    with desk.books() as books:
+        first = versions.versions(books.documents, MODEL)[-1]
+    assert first.manifest.lineage["warm"] is False, "the first champion is served elsewhere"
+    assert first.manifest.artifact
+    desk.obey(Promote(model=MODEL, version=2))
+    for day in range(5, 20):
+        desk.day(day, 0.9, version=2)
+    assert work(desk) >= 1
+    with desk.books() as books:
+        second = versions.versions(books.documents, MODEL)[-1]
+    assert second.number == 3
+    assert second.manifest.lineage["warm"] is True
 
 
 @pytest.mark.parametrize(

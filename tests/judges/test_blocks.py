@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
-from lossloop.judges import block_means, fill_missing
+from lossloop.judges import block_interval, block_means, fill_missing
 
 rows = st.lists(
     st.tuples(st.floats(0, 5) | st.just(float("nan")), st.integers(-3, 3), st.integers(0, 3)), max_size=40
@@ -58,3 +59,70 @@ def test_bad_blocks_are_refused() -> None:
         block_means([0.1, 0.2], [1.5, 2.5])
     with pytest.raises(InputError, match="units must have the losses' shape"):
         block_means([0.1, 0.2], [1, 2], [1])
+
+
+# A mean and its interval over blocks.
+
+
+def test_with_a_row_a_block_it_is_students_interval() -> None:
+    values = np.random.default_rng(1).normal(3.0, 2.0, 40)
+    found = block_interval(values, np.arange(40))
+    half = scipy.stats.t.ppf(0.975, 39) * values.std(ddof=1) / np.sqrt(40)
+    assert found.estimate == pytest.approx(values.mean())
+    assert found.high == pytest.approx(values.mean() + half)
+    assert found.low == pytest.approx(values.mean() - half)
+    assert found.approximate
+
+
+@given(
+    values=st.lists(st.floats(-100, 100), min_size=4, max_size=30),
+    parts=st.integers(2, 4),
+    scale=st.sampled_from([0.5, 2.0, 4.0]),
+    shift=st.integers(-8, 8),
+)
+def test_it_follows_the_unit_and_the_zero_of_the_values(
+    values: list[float], parts: int, scale: float, shift: int
+) -> None:
+    blocks = np.arange(len(values)) % parts
+    one = block_interval(np.array(values), blocks)
+    other = block_interval(np.array(values) * scale + shift, blocks)
+    assert other.estimate == pytest.approx(one.estimate * scale + shift, abs=1e-9)
+    assert other.high - other.low == pytest.approx((one.high - one.low) * scale, abs=1e-9)
+
+
+@given(st.permutations(range(12)))
+def test_the_order_of_rows_and_the_names_of_blocks_do_not_matter(order: list[int]) -> None:
+    values, blocks = np.random.default_rng(3).random(12), np.repeat([5, 1, 9], 4)
+    one, other = block_interval(values, blocks), block_interval(values[order], -blocks[order])
+    assert (one.low, one.high) == pytest.approx((other.low, other.high))
+
+
+def test_rows_that_share_a_block_are_worth_less_than_as_many_apart() -> None:
+    shared = np.repeat(np.random.default_rng(5).normal(0, 1, 20), 50)
+    by_block = block_interval(shared, np.repeat(np.arange(20), 50))
+    by_row = block_interval(shared, np.arange(1000))
+    assert by_block.high - by_block.low > 5 * (by_row.high - by_row.low)
+
+
+def test_it_holds_the_mean_as_often_as_it_says() -> None:
+    """95% of intervals over 15 blocks of differing size: 400 of them, two standard errors below."""
+    draw, held = np.random.default_rng(7), 0
+    for _ in range(400):
+        sizes = draw.integers(5, 15, 15)
+        blocks = np.repeat(np.arange(15), sizes)
+        values = draw.normal(0, 1, 15)[blocks] + draw.normal(0, 1, len(blocks))
+        found = block_interval(values, blocks)
+        held += found.low <= 0.0 <= found.high
+    assert held >= 371
+
+
+@pytest.mark.parametrize("blocks", [[0, 0, 0], [0, 1]])
+def test_one_block_or_another_number_of_them_is_refused(blocks: list[int]) -> None:
+    with pytest.raises(InputError, match="2 blocks or more"):
+        block_interval([1.0, 2.0, 3.0], blocks)
+
+
+def test_equal_values_have_an_interval_of_no_width() -> None:
+    found = block_interval(np.full(30, 0.1), np.arange(30) // 3)
+    assert found.low == pytest.approx(0.1, abs=1e-12)
+    assert found.high == pytest.approx(0.1, abs=1e-12)
