@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 export NO_MKDOCS_2_WARNING := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help run setup test check format docs test-torch bench torture lock clean python
+.PHONY: help run setup test check collected format docs test-torch bench torture lock clean python
 
 help:  ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | column -t -s '|' 2>/dev/null \
@@ -32,7 +32,8 @@ run: python  ## Install and run the demo: a year of flights, a bad release, a re
 setup: python  ## Install everything that tests, docs and benches need
 	@$(PYTHON) scripts/setup.py dev
 
-test: check  ## Install, check and test everything
+test:  ## Install, check and test everything
+	@$(MAKE) --no-print-directory --jobs 2 check collected
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 check: setup  ## Format, lint, types, the house, the docs and the locks, without running tests
@@ -42,6 +43,10 @@ check: setup  ## Format, lint, types, the house, the docs and the locks, without
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/mkdocs build --strict --site-dir .cache/site
 	$(BIN)/python scripts/lock.py --check
+
+# What pytest makes of each file is kept: made once, while mypy keeps another core busy, it is there for all processes.
+collected: setup
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true
 
 format: setup  ## Rewrite the code as `make check` wants it
 	$(BIN)/ruff format .
