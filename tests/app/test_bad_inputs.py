@@ -109,7 +109,7 @@ class Replay:
     def at(self, day: int, hour: int) -> str:
         return (datetime(2024, 1, 1, tzinfo=UTC) + timedelta(days=self.first + day, hours=hour)).isoformat()
 
-    def days(self, spoil: Spoil, count: int = 8, rows: int = 12) -> set[int]:
+    def days(self, spoil: Spoil, count: int = 5, rows: int = 8) -> set[int]:
         """Send days as good as the reference, each spoilt; then let time pass. The codes of the answers."""
         rng, codes = np.random.default_rng(7), set()
         self.server.call("POST", "/v1/clock", {"time": self.at(0, 0)}, wait=10)
@@ -193,7 +193,7 @@ def test_a_slice_of_one_row_is_inconclusive(terminal: Terminal, replayed: Server
 # What is refused before anything is judged.
 
 
-PROMISES = ("150% ever", "-5% ever", "0% ever", "1 per 0 blocks", "5 per 5 outcomes", "nan% ever")
+PROMISES = ("150% ever", "-5% ever", "1 per 0 blocks")
 
 
 @pytest.mark.parametrize("watch", ASKED)
