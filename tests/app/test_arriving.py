@@ -144,3 +144,12 @@ def test_challengers_and_repeats_are_no_evidence(tmp_path: Path) -> None:
     both = sent(desk, 2, inputs(rng, 20), answers(rng, 20))
     desk.send(first, first, other, both, both, ticked(DAY))
     assert [point.rows for point in desk.points("daily")] == [80]
+
+
+def test_days_of_one_prediction_are_no_drift(tmp_path: Path) -> None:
+    """The reference had many more a day: the mean of one lies far off by chance alone."""
+    desk = watched(tmp_path, daily=DAILY)
+    desk.send(*(day(desk, number, rows=1) for number in range(60)), ticked(62 * DAY))
+    points = desk.points("daily")
+    assert len(points) == 60
+    assert {point.kind for point in points} == {"healthy"}
