@@ -15,13 +15,20 @@ from lossloop.app.answers import answered
 from lossloop.app.cli.views import status as show_status
 from lossloop.app.commands import Promote
 from lossloop.app.erasing import erase_unit
+from lossloop.app.metrics import Question as Metrics
+from lossloop.app.metrics import measure
 from lossloop.app.reading import prediction, status
 from lossloop.app.rebuilding import rebuild
+from lossloop.app.recompute import Question as Losses
+from lossloop.app.recompute import recompute
+from lossloop.app.why import Question as Moved
+from lossloop.app.why import why
 from lossloop.core.tasks import Task
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.history import labelled
 from lossloop.ledger.joined.keys import Keys
+from lossloop.pipelines.executors import EmbeddedExecutor
 from tests.app.desk import DAY, MODEL, WATCH, Desk, asked, happened, moment, ticked
 
 NONE = math.nan
@@ -104,6 +111,27 @@ def test_failures_among_lists_are_failures_too(
     assert [(point.rows, point.labelled) for point in desk.points("guard")] == [(2, 2)]
     assert found["losses"][0]["outcomes"] == 2
     assert rebuild(desk.home).agrees
+
+
+def test_history_is_asked_without_what_failed(tmp_path: Path) -> None:
+    """Recomputing a loss, metrics and why the loss moved: a failure is a row that nothing can be said of."""
+    desk = ready(tmp_path)
+    for day in range(12):
+        loss = 0.1 if day < 6 else 0.3
+        ids = desk.predict(day * DAY + 8, [loss, NONE, loss, loss], features=[{"x": day % 3}] * 4)
+        desk.know(day * DAY + 9, ids)
+        desk.tick(day * DAY + DAY + 7)
+    with EmbeddedExecutor() as executor:
+        again = recompute(desk.home, Losses(model=MODEL), executor)
+        found = measure(desk.home, Metrics(model=MODEL), executor)
+    assert again.whole.rows == 48
+    assert again.whole.mean == pytest.approx(0.2)
+    assert (again.whole.labelled, again.whole.unscored) == (48, 12)
+    (figure,) = found.figures
+    assert figure.unmeasured == 12
+    assert figure.metrics["brier"].value == pytest.approx(0.2)
+    moved = why(desk.home, Moved(model=MODEL, since="2024-01-07"))
+    assert (moved.rows, moved.unlabelled) == ((18, 18), 12)
 
 
 def test_a_failure_is_shown_with_its_reason(tmp_path: Path) -> None:
