@@ -20,7 +20,7 @@ def rows() -> list[list[str]]:
 
 
 def test_every_script_is_on_the_page_and_every_one_on_it_exists() -> None:
-    assert NAMED == SCRIPTS
+    assert NAMED == SCRIPTS, "a script's figures belong on docs/reference/acceptance.md"
 
 
 @pytest.mark.parametrize("cells", [row for row in rows() if "`" in row[-1]], ids=lambda row: str(row[0]))
