@@ -218,6 +218,30 @@ def test_a_version_without_thresholds_or_with_others_is_no_challenger(tmp_path: 
         desk.policy(loss="action_cost(costs=((0, 1, 2), (3, 2, 1)))")
 
 
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"loss": "zero_one"}, "choose among 3 actions, and zero_one has costs of 2"),
+        ({"loss": "huber(delta=1.0)", "task": "regression"}, "which cut a probability; a regression task"),
+        (
+            {"loss": "log_loss_multiclass(cap=5)", "task": "multiclass"},
+            "which cut a probability; a multiclass",
+        ),
+    ],
+)
+def test_thresholds_that_a_loss_cannot_judge_are_no_champions(
+    tmp_path: Path, policy: dict[str, Any], said: str
+) -> None:
+    """Once, zero_one took the third of three actions for always wrong, and numbers were cut as scores are."""
+    desk = Desk.at(tmp_path / "s")
+    desk.send(ticked(0))
+    assert desk.policy(labels={"mature_after": "6h", "missing": "same_in_both_arms"}, **policy).ok
+    three = Thresholds(actions=("pass", "ask", "warn"), least=(0.2, 0.5))
+    operate.register(desk.home, MODEL, Manifest(runtime="external", thresholds=three))
+    with pytest.raises(Conflict, match=said):
+        desk.obey(Promote(model=MODEL, version=1))
+
+
 def test_figures_are_of_what_was_done(tmp_path: Path) -> None:
     desk = made(tmp_path, days=11)
     watched = {"cost": {"kind": "guardrail", "limit": 5.0, "promise": "1 per 1000 blocks"}}

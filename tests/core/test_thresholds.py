@@ -51,6 +51,9 @@ def test_an_action_between_equal_cut_offs_is_never_taken_nor_one_beyond_1() -> N
         (("pass", " "), (0.1,), "a name of its own"),
         (("a", "b", "c"), (0.6, 0.1), "do not fall"),
         (("a", "b"), (float("nan"),), "finite"),
+        (("pass", "\x1b[31mstop"), (0.1,), "can be seen"),
+        (("pass", "stop\x00"), (0.1,), "can be seen"),
+        (("pass", "s" * 101), (0.1,), "at most 100 characters"),
         (tuple(map(str, range(21))), (0.5,) * 20, "2 to 20 actions"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lossloop.app.books import Books
 from lossloop.app.judging import Lens
 from lossloop.core.errors import Conflict, InputError
+from lossloop.core.tasks import Task
 from lossloop.registry import CHAMPION, Version, versions
 
 SCORES_OF = "scores_of"
@@ -12,15 +13,21 @@ SCORES_OF = "scores_of"
 
 
 def check_actions(lens: Lens, version: Version) -> None:
-    """Raise InputError where the policy's loss has no cost for what a version's thresholds can do."""
-    thresholds, loss = version.manifest.thresholds, lens.loss
-    if thresholds is None or not lens.of_actions:
+    """Raise InputError where the policy's loss cannot judge what a version's thresholds can do."""
+    thresholds, declared = version.manifest.thresholds, lens.loss.declared
+    if thresholds is None:
         return
-    known = loss.declared.classes
-    if known is not None and len(thresholds.actions) != known:
+    if lens.policy.task is not Task.BINARY:
+        raise InputError(
+            f"{version.name} has thresholds, which cut a probability; a {lens.policy.task} task predicts "
+            "none: register the version without them",
+            field="thresholds",
+        )
+    known = declared.classes or (2 if declared.outcome == "class" else None)
+    if lens.of_actions and known is not None and len(thresholds.actions) != known:
         raise InputError(
             f"the thresholds of {version.name} choose among {len(thresholds.actions)} actions, and "
-            f"{loss.name} has costs of {known}; give it a cost for each",
+            f"{lens.loss.name} has costs of {known}; give each a cost, as action_cost does",
             field="thresholds",
         )
 

@@ -15,6 +15,8 @@ from lossloop.core.records import Record
 NEVER = 2.0
 """A cut-off that no probability reaches."""
 MOST_ACTIONS = 20
+LONGEST_ACTION = 100
+"""Characters of an action's name, which stands in each answer."""
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -26,7 +28,8 @@ class Thresholds(Record, frozen=True):
     cut-offs are equal, the action between them is never taken.
 
     Raises:
-        InputError: Names are missing or stand twice, cut-offs fall, or there is not one less than actions.
+        InputError: Names are missing, stand twice or cannot be shown, cut-offs fall, or there is not one less
+            than actions.
     """
 
     actions: tuple[str, ...]
@@ -43,6 +46,11 @@ class Thresholds(Record, frozen=True):
             )
         if not all(map(str.strip, self.actions)) or len(set(self.actions)) < len(self.actions):
             raise InputError("each action needs a name of its own", field="thresholds.actions")
+        if not all(name.isprintable() and len(name) <= LONGEST_ACTION for name in self.actions):
+            raise InputError(
+                f"an action's name has at most {LONGEST_ACTION} characters, and all of them can be seen",
+                field="thresholds.actions",
+            )
         if not all(map(math.isfinite, self.least)) or any(low > high for low, high in pairwise(self.least)):
             raise InputError(
                 f"cut-offs are finite and do not fall, unlike {list(self.least)}", field="thresholds.least"
