@@ -8,11 +8,20 @@ import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.act.rollout import next_number
-from lossloop.act.watches import GuardrailWatch, RegressionWatch, Watch
+from lossloop.act.watches import (
+    BaselineWatch,
+    EstimateWatch,
+    GuardrailWatch,
+    RegressionWatch,
+    SeasonalWatch,
+    Watch,
+)
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.backtest.replay import champion_blocks
 from lossloop.app.judging import Lens
 from lossloop.app.watches import by_rows, of_outcomes
+from lossloop.app.watches.estimates import estimate_of, estimated
+from lossloop.app.watches.seasons import limits_of
 from lossloop.core.calendar import Int64
 from lossloop.core.clock import DAY
 from lossloop.core.errors import InputError
@@ -22,7 +31,7 @@ from lossloop.ledger.joined.table import Rows
 from lossloop.registry import Version, versions
 
 PLANNED = (GuardrailWatch, RegressionWatch)
-"""Kinds whose evidence is the mean loss of a block."""
+"""Kinds whose evidence is the loss."""
 RECENT = 28 * DAY
 """What is taken for the present traffic."""
 MOST_ROWS = 1_000_000
@@ -37,6 +46,8 @@ class Seen:
     lens: Lens
     blocks: dict[str, list[float]] = field(default_factory=dict)
     """What each watch that judges blocks judged, by its name."""
+    own: dict[str, list[Floats]] = field(default_factory=dict)
+    """What each watch that judges rows by another measure than the loss judged, by its name."""
     rows: Floats = field(default_factory=lambda: np.empty(0))
     """The losses of rows, those without an outcome at the floor."""
     known: Floats = field(default_factory=lambda: np.empty(0))
@@ -92,16 +103,36 @@ def look(past: Past, policy: Policy) -> Seen:
 
 
 def _judged(seen: Seen, lens: Lens, name: str, watch: Watch, mine: Rows, block: int) -> None:
-    kind = of_outcomes(watch)
-    if kind is None or by_rows(watch) or not isinstance(watch, PLANNED):
-        return
+    if isinstance(watch, PLANNED) and by_rows(watch):
+        return  # that is `rows`
     try:
-        found = kind.evidence(lens, watch, seen.champion, mine, block)
+        found = _values(lens, watch, seen.champion, mine, block)
     except InputError:
         return
-    evidence = np.asarray(found.evidence, dtype=np.float64)
-    if found.labelled and evidence.shape == (1,) and np.isfinite(evidence[0]):
-        seen.blocks.setdefault(name, []).append(float(evidence[0]))
+    found = found[np.isfinite(found)]
+    if by_rows(watch) and len(found):
+        seen.own.setdefault(name, []).append(found)
+    elif len(found):
+        seen.blocks.setdefault(name, []).append(float(found.mean()))
+
+
+def _values(lens: Lens, watch: Watch, champion: Version, mine: Rows, block: int) -> Floats:
+    """What a watch bets on, rows or one block, in units of its own limit; none where it is not planned."""
+    label = None if by_rows(watch) else block
+    nothing = np.empty(0)
+    if isinstance(watch, EstimateWatch) and watch.audit is None:
+        return estimated(lens, estimate_of(lens, champion), mine.y_pred)
+    kind = of_outcomes(watch)
+    if kind is None or not isinstance(watch, (*PLANNED, BaselineWatch, SeasonalWatch)):
+        return nothing
+    found = kind.evidence(lens, watch, champion, mine, label)
+    if not found.labelled:
+        return nothing
+    if isinstance(watch, SeasonalWatch):
+        usual = float(limits_of(lens, watch, champion).mean()) - lens.floor
+        judged = found.evidence
+        return np.asarray(lens.floor + usual * (judged.loss - lens.floor) / (judged.limit - lens.floor))
+    return np.asarray(found.evidence, dtype=np.float64)
 
 
 def _traffic(times: list[tuple[int, int, int]], policy: Policy) -> float:

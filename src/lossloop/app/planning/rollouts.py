@@ -126,6 +126,11 @@ def rollout_warnings(steps: list[StepPlan], plan: Rollout, seen: Seen) -> list[s
             f"{plan.shadow} blocks of shadow are too few to certify a challenger that is as good "
             "in nine of ten futures"
         )
+    if plan.gates:
+        found.append(
+            f"how soon the gates tell ({', '.join(plan.gates)}) cannot be planned: how often answers fail or "
+            "are slow is no loss"
+        )
     last = [step for step in steps if step.stage == "canary"]
     if last and not plan.shadow and (last[-1].certify_time or YEAR) > plan.decide_within:
         found.append(
