@@ -115,9 +115,8 @@ def test_gates_of_a_rollout_are_told_as_not_planned(home: Home) -> None:
     gates = {"failing": {"kind": "errors", "worse_by": "1%"}}
     with_gates = planned(home, watches={"w": GUARD}, rollout={**ROLLOUT, "gates": gates})
     without = planned(home, watches={"w": GUARD}, rollout=ROLLOUT)
-    (more,) = set(with_gates.warnings) - set(without.warnings)
+    (more,) = [each for each in with_gates.warnings if each not in without.warnings]
     assert "the gates tell (failing) cannot be planned" in more
-    assert with_gates.rollout == without.rollout
 
 
 def test_too_short_a_past_is_no_past_of_a_baseline(tmp_path: Path) -> None:
