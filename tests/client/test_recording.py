@@ -295,11 +295,30 @@ def test_a_failure_to_record_never_reaches_the_prediction(
     assert caplog.messages[0].startswith("1 rows were not recorded: ")
 
 
-@pytest.mark.parametrize("terms", [{"error": broken}, {"error": lambda error: object()}])
-def test_a_failure_to_say_why_something_failed_hides_nothing(
-    client: Client, recorded: Callable[[], list[Row]], terms: Any
+@pytest.mark.parametrize(
+    ("said", "sent"),
+    [
+        ("", "error"),
+        (TimeoutError("Ann's card"), "TimeoutError"),
+        (504, "int"),
+        ("half \ud800", "half ?"),
+        ("long" * 100, ("long" * 100)[:256]),
+    ],
+)
+def test_a_reason_of_any_kind_reaches_the_ledger_and_never_the_service(
+    client: Client, recorded: Callable[[], list[Row]], said: Any, sent: str
 ) -> None:
-    @ll.record(client, "m", version=1, **terms)
+    """Once, an exception set as the reason raised a TypeError, and an empty one was refused later."""
+    with ll.record(client, "m", version=1) as made:
+        made.error = said
+    assert [(row["error"], row["y_pred"]) for row in recorded()] == [(sent, None)]
+    assert client.backlog().lost == 0
+
+
+def test_a_failure_to_say_why_something_failed_hides_nothing(
+    client: Client, recorded: Callable[[], list[Row]]
+) -> None:
+    @ll.record(client, "m", version=1, error=broken)
     def predict(order: Any) -> float:
         raise ValueError("the service's own")
 

@@ -60,7 +60,13 @@ class Draft:
     def row(self) -> dict[str, Any]:
         """What is handed over of it."""
         row = {key: value for key, value in vars(self).items() if value is not None}
-        return row if self.error is None else {**row, "error": self.error[:LONGEST_NAME], "y_pred": None}
+        return row if self.error is None else {**row, "error": _reason(self.error), "y_pred": None}
+
+
+def _reason(said: Any) -> str:
+    """A reason as it can be sent, whatever a service says: what is no text goes by its type's name."""
+    text = said if isinstance(said, str) else type(said).__name__
+    return text[:LONGEST_NAME].encode(errors="replace").decode() or "error"
 
 
 @dataclass(frozen=True, kw_only=True)
