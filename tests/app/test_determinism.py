@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
@@ -14,12 +15,14 @@ from lossloop.act.settings import Settings
 from lossloop.app.commands import Command, Promote, Register, SetPolicy, Settle, StartRollout, name_of
 from lossloop.app.home import Home, init
 from lossloop.app.loop import Loop
+from lossloop.app.switching import SwitchLoss
 from lossloop.core.clock import SystemClock
 from lossloop.ledger.applier import Applier
 from lossloop.ledger.facts import command
 from lossloop.ledger.files.segments import SegmentLog, SegmentReader
 from lossloop.ledger.frames import Frame, Kind
 from tests.app.desk import DAY, MODEL, ROLLOUT, WATCH, Desk, asked, external, happened, policy_text, ticked
+from tests.app.test_beside import COST
 
 SETTINGS = Settings(clock="event", salt="salt", retrain={"again": "somewhere:train"})
 WHERE = {"kind": "slices", "tolerance": 0.02, "promise": "5% false among alarms"}
@@ -28,6 +31,9 @@ POLICY = policy_text(
     on={"worse": [{"retrain": "again"}, {"notify": "log"}]}, cooldown="3d",
     rollout=ROLLOUT, probation="9d", budget={"notify": "2 per 30d"},
 )  # fmt: skip
+
+BESIDE = SetPolicy(text=json.dumps({**json.loads(POLICY), "beside": [COST]}))
+SWITCH = SwitchLoss(model=MODEL, text=policy_text(loss=COST, beside=["brier"]), by="ann", force=True)
 
 
 class CutOff(Exception):
@@ -49,10 +55,7 @@ class CutLog(SegmentLog):
 
 
 def facts() -> list[Frame]:
-    """A fortnight: an alarm, a retraining, a bad release, a good one, and an alarm within its probation.
-
-    Then come outcomes too early, corrections of what was judged long ago, and outcomes that never will be.
-    """
+    """A fortnight: alarms, a retraining, releases; then what comes early, late or never, and another loss."""
     frames: list[Frame] = [ticked(0)]
     made = 0
 
@@ -105,6 +108,9 @@ def facts() -> list[Frame]:
     frames.append(asked(14 * DAY + 2, [0.5, 0.5], ["early", "open"]))
     frames.append(happened(14 * DAY + 3, ["p0", "p1", "early", "never asked"], 1.0))  # corrections
     frames.append(happened(14 * DAY + 4, ["p0", "open"], None))
+    order(BESIDE)
+    order(SWITCH)
+    frames.append(happened(14 * DAY + 5, ["p1", "early"], 0.0))
     return frames
 
 
@@ -187,7 +193,7 @@ def test_the_story_has_a_bit_of_everything(expected: Home) -> None:
     assert made == [
         ("promote", "done"), ("retrain", "done"), ("notify", "done"), ("start_rollout", "done"),
         ("roll_back", "done"), ("start_rollout", "done"), ("promote", "done"), ("roll_back", "done"),
-        ("notify", "done"),
+        ("notify", "done"), ("switch_loss", "done"),
     ]  # fmt: skip
 
 
@@ -198,7 +204,7 @@ def test_frame_by_frame_is_as_all_at_once(tmp_path_factory: Places, expected: Ho
 def test_the_facts_have_a_bit_of_everything_too(expected: Home) -> None:
     with Desk(home=expected).books() as books:
         counts = books.counts(MODEL)
-    assert (counts.corrections, counts.waiting) == (5, 1)
+    assert (counts.corrections, counts.waiting) == (7, 1)
     assert {name.split("/")[0] for name in everything(expected)} == {
         "documents", "rows", "labels", "waiting", "units",
     }  # fmt: skip

@@ -145,7 +145,8 @@ def test_what_is_not_there_is_said_in_the_one_shape_of_errors(
 def test_an_unknown_model_is_named_with_those_there_are(
     server: Server, model: str, endpoint: Endpoint
 ) -> None:
-    body = {"rows": [{"features": {"x": 1}}]} if endpoint.path.endswith("predict") else {"version": 1}
+    bodies = {"predict": {"rows": [{"features": {"x": 1}}]}, "loss": {"text": policy_text(model="nobody")}}
+    body = bodies.get(endpoint.path.rpartition("/")[2], {"version": 1})
     sent = body if endpoint.body is not None and not endpoint.path.endswith("rollback") else None
     reply = server.call(endpoint.method, address(endpoint, "nobody"), sent)
     assert reply.status == 404

@@ -156,8 +156,14 @@ def test_a_young_champion_is_planned_from_its_reference(tmp_path: Path) -> None:
 
 
 def test_a_watch_that_cannot_judge_says_why(home: Home) -> None:
+    watch = watch_of(planned(home, block="12h", watches={"worse": REGRESSION}))
+    assert "the reference of m:1 is over blocks of 1d" in watch.unplanned
+
+
+def test_under_another_loss_a_reference_is_measured_on_the_past(home: Home) -> None:
     watch = watch_of(planned(home, loss="log_loss(cap=5)", watches={"worse": REGRESSION}))
-    assert "the reference of m:1 is of brier" in watch.unplanned
+    assert watch.unplanned == ""
+    assert watch.source.startswith("40 blocks")
 
 
 def test_a_loss_that_is_always_the_least_has_no_rises(tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from lossloop.app.fold import folding_in
 from lossloop.app.home import Home
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import Rebuilt, rebuild
+from lossloop.app.showing import beside, shown
+from lossloop.app.switching import SwitchLoss
 from lossloop.core.errors import InUse
 from lossloop.ledger import facts
 from lossloop.ledger.frames import Kind
@@ -35,6 +37,7 @@ from lossloop.ledger.postgres.store import Lease, PostgresStore
 from lossloop.ledger.postgres.turns import maintained
 from tests.app.desk import MODEL, Desk, asked, columns, happened, moment, policy_text, ticked
 from tests.app.server import within
+from tests.app.test_beside import COST
 from tests.app.test_rebuild import storied
 from tests.ledger.postgres import server as postgres
 
@@ -267,3 +270,19 @@ def test_the_command_says_what_it_found(desk: Desk, capsys: pytest.CaptureFixtur
         ledger.rebuild(state=desk.home.path)
     assert ended.value.code == 1
     assert f"1 decided otherwise: {changed}" in capsys.readouterr().out
+
+
+def test_a_loss_that_was_added_and_switched_to_is_rebuilt_to_the_last_bit(desk: Desk) -> None:
+    desk.policy(beside=[COST])
+    with desk.books() as books:
+        there, new = (shown(books.documents, MODEL, each) for each in (None, beside(MODEL, COST)))
+    assert [each.losses.count for each in new] == [each.losses.count for each in there]
+    desk.obey(SwitchLoss(model=MODEL, text=policy_text(loss=COST, beside=["brier"]), force=True))
+    desk.send(asked(16 * 24, [0.5], ["late"], version=3), happened(16 * 24 + 1, ["late"], 1.0))
+    with desk.books() as books:
+        assert shown(books.documents, MODEL)[: len(new)] == new
+        assert shown(books.documents, MODEL)[-1].losses.total == 0.0, "it was warned of"
+        assert len(shown(books.documents, MODEL, beside(MODEL, "brier"))) == len(there) + 1
+    before = contents(desk)
+    assert rebuild(desk.home).agrees
+    assert contents(desk) == before

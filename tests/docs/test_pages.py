@@ -16,6 +16,7 @@ FOLLOWED = (
     ("how-to/judge-before-labels.md",),
     ("how-to/find-the-slice.md",),
     ("how-to/watch-latency-and-errors.md",),
+    ("how-to/change-the-loss.md",),
     ("how-to/record-from-your-service.md",),
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),

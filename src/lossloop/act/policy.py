@@ -109,6 +109,8 @@ class Policy(Record, frozen=True):
     task: Task
     loss: str
     labels: Labels
+    beside: tuple[str, ...] = ()
+    """Losses that are computed of every outcome, and judge nothing."""
     mode: Mode = Mode.OBSERVE
     unit: str = "row"
     block: Duration = DAY
@@ -139,6 +141,8 @@ ROLLOUT = "rollout"
 """What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
 TESTS = ("promote", "roll back")
 """What the two tests of a rollout's loss are called."""
+MOST_BESIDE = 4
+"""Losses beside the one that judges: each costs as much as that one with every outcome."""
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 
@@ -194,6 +198,7 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
     except InputError as error:
         yield Problem((error.field or "block",), str(error))
     yield from _absence(policy)
+    yield from _beside(policy)
     yield from _slices(policy)
     if policy.retention is not None and policy.retention.age is policy.retention.size:
         yield Problem(("retention",), "needs an age, a size or both, as {age: 400d, size: 10GB}")
@@ -227,6 +232,15 @@ def _absence(policy: Policy) -> Iterator[Problem]:
             read_label(policy.task, value)
         except InputError as error:
             yield Problem(("labels", "absent_means"), str(error))
+
+
+def _beside(policy: Policy) -> Iterator[Problem]:
+    """Problems with the losses beside the one that judges."""
+    names = (policy.loss, *policy.beside)
+    if len(set(names)) < len(names):
+        yield Problem(("beside",), "names a loss twice, or the one that judges")
+    if len(policy.beside) > MOST_BESIDE:
+        yield Problem(("beside",), f"at most {MOST_BESIDE} losses run beside, not {len(policy.beside)}")
 
 
 def _slices(policy: Policy) -> Iterator[Problem]:

@@ -34,7 +34,7 @@ class Acting:
         self.books = books
         self.model = model
         self.now = now
-        self._last_seq = last_seq
+        self.last_seq = last_seq
         self._salt = salt
         self.decided: list[Decision] = []
 
@@ -131,7 +131,7 @@ class Acting:
         self._crown(version, by_rollout=False)
 
     def _crown(self, version: int, *, by_rollout: bool) -> None:
-        crowned = Crowned(version=version, at=self.now, seq=self._last_seq, by_rollout=by_rollout)
+        crowned = Crowned(version=version, at=self.now, seq=self.last_seq, by_rollout=by_rollout)
         crown(self.books.documents, self.model, crowned)
 
     def start_rollout(self, version: int, plan: Plan, *, reason: str, by: str) -> Rollout:
@@ -158,7 +158,7 @@ class Acting:
         _check_judges(self.books.lens(self.model), plan, shared)
         rollout = begin(
             id=f"{number:06d}", model=self.model, champion=champion, challenger=version, plan=plan,
-            at=self.now, first_seq=self._last_seq, salt=digest(self._salt, self.model, str(number))[:16],
+            at=self.now, first_seq=self.last_seq, salt=digest(self._salt, self.model, str(number))[:16],
             number=shared,
         )  # fmt: skip
         self._drop_evidence()
@@ -172,16 +172,13 @@ class Acting:
         self.route()
         return rollout
 
-    def command(self, action: str, version: int, reason: str, *, share: float | None = None) -> None:
+    def command(
+        self, action: str, version: int | None, reason: str, *, share: float | None = None,
+        by: str = "operator",
+    ) -> None:  # fmt: skip
         """Record what an operator had done."""
         self._record(
-            action=action,
-            status=DONE,
-            reason=reason,
-            version=version,
-            share=share,
-            by="operator",
-            watch="operator",
+            action=action, status=DONE, reason=reason, version=version, share=share, by=by, watch="operator"
         )
 
     def end_rollout(self, stage: str) -> None:
@@ -212,7 +209,7 @@ class Acting:
         """Pass over rows from before the rollout, which say nothing about it, unless a watch needs them."""
         lens = self.books.lens(self.model)
         if not needs_rows(lens):
-            cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self._last_seq)
+            cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self.last_seq)
             self.books.documents.put("cursor", self.model, cursor)
 
     def _dethrone_challenger(self, *, reason: str) -> None:

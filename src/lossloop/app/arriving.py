@@ -15,6 +15,7 @@ import pyarrow as pa
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Crowned
 from lossloop.app.judging import CHAMPION, Lens
+from lossloop.app.references import version_under
 from lossloop.app.watches import Arrived, Found, OfArrivals, by_rows, of_arrivals
 from lossloop.app.watches.base import mean_of
 from lossloop.app.watching import BROKEN, fail, judge_found
@@ -24,7 +25,6 @@ from lossloop.core.records import Record
 from lossloop.ledger.facts import optional
 from lossloop.ledger.joined.columns import Floats, numbers
 from lossloop.ledger.joined.join import Arrivals
-from lossloop.registry import versions
 
 _NONE = -(1 << 62)
 
@@ -137,7 +137,7 @@ def _take(acting: Acting, lens: Lens, name: str, kind: OfArrivals, shown: Arrive
     crowned, watch = acting.books.crowned(acting.model), lens.policy.watches[name]
     if crowned is None:
         return
-    champion = versions.find(acting.books.documents, acting.model, crowned.version)
+    champion = version_under(acting.books.documents, lens, crowned.version)
     try:
         evidence = kind.evidence(lens, watch, champion, shown)
     except BROKEN as error:

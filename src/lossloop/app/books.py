@@ -8,6 +8,7 @@ import msgspec
 
 from lossloop.act.policy import Policy, read_policy
 from lossloop.act.rollout import Rollout
+from lossloop.app.eras import era
 from lossloop.app.judging import Lens
 from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
@@ -55,11 +56,17 @@ class Point(Record, frozen=True):
     evidence: float
     threshold: float
     block: str = ""
+    era: int = 0
+    """How often the loss had been switched."""
     mean: float | None = None
     rows: int = 0
     labelled: int = 0
     effect: Interval | None = None
     """Of all that was judged by then, not of this step alone."""
+
+    def alike(self, other: Point) -> bool:
+        """Whether two steps may be shown as one."""
+        return (self.version, self.kind, self.era) == (other.version, other.kind, other.era)
 
     def after(self, before: Point | None) -> Point:
         """This step and an earlier one as one: rows add up, evidence and effect are the later ones."""
@@ -138,7 +145,7 @@ class Books:
     def lens(self, model: str) -> Lens:
         """How the policy in force looks at rows."""
         found = _lens(self.policy_text(model), ())
-        if not found.of_actions:
+        if not any(each.of_actions for each in (found, *found.beside)):
             return found
         return _lens(self.policy_text(model), versions.thresholds(self.documents, model))
 
@@ -199,7 +206,8 @@ class Books:
             part -= point.at % max(1, self.policy(model).block // STEPS)
         key = f"{model}/{point.watch}/{part:020d}/{point.block}"
         before = None if point.block else self.documents.get("point", key, Point)
-        if before is not None and (before.version != point.version or before.kind != point.kind):
+        point = msgspec.structs.replace(point, era=era(self.documents, model).number)
+        if before is not None and not before.alike(point):
             key, before, same = f"{model}/{point.watch}/{point.at:020d}/{point.block}", None, 0
             while self.documents.get("point", key, Point) is not None:  # of the same moment
                 same += 1

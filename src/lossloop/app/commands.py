@@ -8,23 +8,23 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
-from lossloop.act.policy import Policy, override, read_policy
+from lossloop.act.policy import override, read_policy
 from lossloop.act.rollout import Stage
-from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.forgetting import remember
 from lossloop.app.gates import check_actions, check_rollout
 from lossloop.app.judging import Lens
-from lossloop.app.watches import check_promise, judge_of
-from lossloop.app.watches.slices import cuts_of
+from lossloop.app.kept import Kept
+from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
+from lossloop.app.references import version_under
+from lossloop.app.switching import SwitchLoss, switch
+from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
-from lossloop.core.cuts import MOST_CUTS
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
 from lossloop.ledger.frames import Frame
-from lossloop.ledger.joined.slicing import dictionary_of
-from lossloop.ledger.removals import ERASED, EXPIRED, Gone, Stretches
+from lossloop.ledger.removals import ERASED, EXPIRED, Gone
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
 
 
@@ -98,15 +98,16 @@ class Candidate(Record, frozen=True):
     manifest: Manifest
 
 
-Command = SetPolicy | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
+Command = (
+    SetPolicy | SwitchLoss | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
+)
 MakeActing = Callable[[str, Micros], Acting]
-RowsIn = Callable[[str, str, Stretches], int]
-"""How many rows of a model the state has from a segment, or from some frames of it."""
 GONE = (ERASED, EXPIRED)
 """Facts that look like commands: rows were removed from the log."""
 
 COMMANDS: dict[str, type[Record]] = {
     "set_policy": SetPolicy,
+    "switch_loss": SwitchLoss,
     "register": Register,
     "start_rollout": StartRollout,
     "promote": Promote,
@@ -122,27 +123,35 @@ def name_of(command: Command) -> str:
     return next(name for name, kind in COMMANDS.items() if kind is type(command))
 
 
-def obey(frame: Frame, books: Books, acting: MakeActing, *, now: Micros, rows_in: RowsIn) -> list[Decision]:
-    """Obey the commands of a frame; how each ended is kept under its id, and an id is obeyed once."""
+def obey(frame: Frame, books: Books, acting: MakeActing, *, now: Micros, kept: Kept) -> list[Decision]:
+    """Obey the commands of a frame; how each ended is kept under its id, and an id is obeyed once.
+
+    Args:
+        frame: The commands.
+        books: Of the state.
+        acting: Makes what carries out decisions on a model.
+        now: Where time stands.
+        kept: The models' predictions, flushed.
+    """
     decided: list[Decision] = []
     for id, name, body in zip(*(frame.batch.column(i).to_pylist() for i in range(3)), strict=True):
         if books.documents.get("command", id, Result) is not None:
             continue
-        result, made = _obey_whole(name, body, books, acting, now, rows_in)
+        result, made = _obey_whole(name, body, books, acting, now, kept)
         decided += made
         books.documents.put("command", id, result)
     return decided
 
 
 def _obey_whole(
-    name: str, body: str, books: Books, acting: MakeActing, now: Micros, rows_in: RowsIn
+    name: str, body: str, books: Books, acting: MakeActing, now: Micros, kept: Kept
 ) -> tuple[Result, list[Decision]]:
     """Obey a command in full or not at all; one that fails is answered, and the loop goes on."""
     try:
         with books.documents.transaction():
             if name in GONE:
-                return _remember(msgspec.json.decode(body, type=Gone), books, rows_in), []
-            return _obey(name, body, books, acting, now)
+                return _remember(msgspec.json.decode(body, type=Gone), books, kept), []
+            return _obey(name, body, books, acting, now, kept)
     except StorageFull:
         raise
     except (LossloopError, msgspec.ValidationError) as error:
@@ -151,22 +160,28 @@ def _obey_whole(
         return Result(ok=False, message=f"{name} failed: {type(error).__name__}: {error}"), []
 
 
-def _remember(gone: Gone, books: Books, rows_in: RowsIn) -> Result:
+def _remember(gone: Gone, books: Books, kept: Kept) -> Result:
     """Rows of a segment are gone: they go on counting."""
     if gone.model in books.models():
-        remember(books, books.lens(gone.model), gone, rows=rows_in(gone.model, gone.segment, gone.frames))
+        rows = kept.rows_in(gone.model, gone.segment, gone.frames)
+        remember(books, books.lens(gone.model), gone, rows=rows)
     return Result(ok=True, message=f"{gone.predictions} predictions of {gone.model} are gone")
 
 
 def _obey(
-    name: str, body: str, books: Books, acting: MakeActing, now: Micros
+    name: str, body: str, books: Books, acting: MakeActing, now: Micros, kept: Kept
 ) -> tuple[Result, list[Decision]]:
     if name not in COMMANDS:
         raise UnknownName("command", name, COMMANDS)
     command = msgspec.json.decode(body, type=COMMANDS[name])
     match command:
         case SetPolicy():
-            return _set_policy(command, books, acting, now), []
+            return _set_policy(command, books, acting, now, kept), []
+        case SwitchLoss():
+            books.policy(command.model)
+            desk = acting(command.model, now)
+            message = switch(command, books, desk, kept.tables(command.model))
+            return Result(ok=True, message=message), desk.decided
         case SetFreeze():
             return _freeze(command, books, now), []
         case Settle():
@@ -178,81 +193,20 @@ def _obey(
     raise UnknownName("command", name, COMMANDS)
 
 
-def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micros) -> Result:
+def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micros, kept: Kept) -> Result:
     policy = read_policy(command.text)
     lens = Lens(policy=policy, thresholds=versions.thresholds(books.documents, policy.model))
     champion = versions.alias(books.documents, policy.model, CHAMPION)
-    _check_history(policy, books)
-    _check_slices(policy, books)
-    check_watches(lens, books, champion)
+    check_history(policy, books)
+    check_slices(policy, books)
+    check_watches(lens, None if champion is None else version_under(books.documents, lens, champion))
     if policy.model in books.models():
-        _begin_anew(books, books.policy(policy.model), policy)
+        before = books.policy(policy.model)
+        begin_anew(books, before, policy)
+        arrange(books.documents, before, lens, kept.tables(policy.model))
     books.documents.put("policy", policy.model, PolicyText(text=command.text, at=now))
     acting(policy.model, now).route()
     return Result(ok=True, message=f"the policy of {policy.model} is in force, in mode {policy.mode}")
-
-
-def _begin_anew(books: Books, before: Policy, after: Policy) -> None:
-    """Forget what watches have judged that ask something else now: it is no evidence against another limit.
-
-    The others go on, so that a policy may be set as often as anyone deploys.
-    """
-    same = (before.labels, before.unit) == (after.labels, after.unit)
-    for name, watch in before.watches.items():
-        if not same or after.watches.get(name) != watch or _cuts(before, watch) != _cuts(after, watch):
-            for kind in ("watch", "watch_error", "gathered"):
-                books.documents.drop(kind, f"{after.model}/{name}")
-
-
-def _cuts(policy: Policy, watch: Watch) -> frozenset[str]:
-    """By what a watch tells rows apart, if it does."""
-    return (
-        frozenset(cut.key for cut in cuts_of(policy, watch))
-        if isinstance(watch, SlicesWatch)
-        else frozenset()
-    )
-
-
-def _check_history(policy: Policy, books: Books) -> None:
-    """Refuse to change what the figures of past predictions were computed with."""
-    if not books.counts(policy.model).predictions:
-        return
-    before = books.policy(policy.model)
-    for key in ("task", "loss", "block", "timezone"):
-        if getattr(before, key) != getattr(policy, key):
-            raise Conflict(
-                f"{policy.model} has predictions that were judged with its present {key}; "
-                f"give the model a new name to change its {key}",
-                field=key,
-            )
-
-
-def _check_slices(policy: Policy, books: Books) -> None:
-    """Refuse more ways to tell rows apart than a row has places for."""
-    known = dictionary_of(books.documents, policy.model).cuts
-    if len({*known, *(cut.key for cut in policy.cuts)}) > MOST_CUTS:
-        raise Conflict(
-            f"{policy.model} has been cut by {', '.join(known)}; with what is asked for now these are more "
-            f"than {MOST_CUTS}: leave some of it out, or give the model a new name",
-            field="slices",
-        )
-
-
-def check_watches(lens: Lens, books: Books, champion: int | None) -> None:
-    """Raise InputError where a policy's watches could not judge, with this champion if there is one."""
-    lens.check_loss()
-    if champion is not None:
-        check_actions(lens, versions.find(books.documents, lens.policy.model, champion))
-    if lens.policy.rollout is not None:
-        lens.shadow(lens.policy.rollout)
-        lens.canary(lens.policy.rollout, None)
-    for name, watch in lens.policy.watches.items():
-        try:
-            check_promise(watch)
-            if champion is not None:
-                judge_of(lens, watch, versions.find(books.documents, lens.policy.model, champion))
-        except InputError as error:
-            raise InputError(f"watch {name!r}: {error}", field=f"watches.{name}") from None
 
 
 def _freeze(command: SetFreeze, books: Books, now: Micros) -> Result:
@@ -307,6 +261,7 @@ def _promote(command: Promote, books: Books, desk: Acting) -> Result:
 def _check_judged(books: Books, version: Version) -> None:
     """Raise InputError where the watches could not judge a version once it is champion."""
     lens = books.lens(version.model)
+    version = version_under(books.documents, lens, version.number)
     check_actions(lens, version)
     for name, watch in lens.policy.watches.items():
         try:

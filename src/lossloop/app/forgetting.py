@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from lossloop.app.books import Books
 from lossloop.app.judging import Lens
-from lossloop.app.showing import Shown, digests, merge_shown
+from lossloop.app.showing import Shown, digests, merge_shown, shelves
 from lossloop.core.clock import Micros
 from lossloop.core.records import Record
 from lossloop.ledger.joined.columns import NEVER, Int64
@@ -38,6 +38,8 @@ class Summary(Record, frozen=True):
     absent: int = 0
     """How many of them have the outcome that none came."""
     shown: tuple[Shown, ...] = ()
+    beside: dict[str, tuple[Shown, ...]] = {}
+    """Likewise under the losses beside, by their text in the policy."""
 
 
 class Summariser:
@@ -82,6 +84,7 @@ class Summariser:
             outcomes=labelled - absent,
             absent=absent,
             shown=tuple(digests(lens, table, rows)),
+            beside={each.policy.loss: tuple(digests(each, table, rows)) for each in lens.beside},
         )
 
     def _table(self, name: str) -> Table:
@@ -104,6 +107,9 @@ def _together(parts: list[Summary]) -> Summary:
         outcomes=sum(part.outcomes for part in parts),
         absent=sum(part.absent for part in parts),
         shown=tuple(each for part in parts for each in part.shown),
+        beside={
+            loss: tuple(each for part in parts for each in part.beside[loss]) for loss in parts[0].beside
+        },
     )
 
 
@@ -124,5 +130,6 @@ def remember(books: Books, lens: Lens, gone: Gone, *, rows: int) -> None:
     books.add_counts(
         gone.model, predictions=summary.predictions, outcomes=summary.outcomes, absent=summary.absent
     )
-    for shown in summary.shown:
-        merge_shown(books.documents, gone.model, lens, shown)
+    for shelf, seen in shelves(gone.model, lens):
+        for shown in summary.shown if seen is lens else summary.beside.get(seen.policy.loss, ()):
+            merge_shown(books.documents, shelf, seen, shown)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from lossloop import losses
@@ -62,6 +63,27 @@ class Lens:
     @cached_property
     def loss(self) -> Loss:
         return losses.parse(self.policy.loss)
+
+    def is_of(self, loss: str) -> bool:
+        """Whether a loss, as a reference names it, is this one."""
+        return loss == self.policy.loss or _version(loss) == self.loss.version
+
+    @cached_property
+    def beside(self) -> tuple[Lens, ...]:
+        """The same view under each loss that runs beside."""
+        policies = (msgspec.structs.replace(self.policy, loss=text, beside=()) for text in self.policy.beside)
+        return tuple(Lens(policy=policy, thresholds=self.thresholds) for policy in policies)
+
+    def check_beside(self) -> None:
+        """Raise InputError where a loss beside could not judge, or is the same as another under two names."""
+        known = {self.loss.version: self.policy.loss}
+        for other in self.beside:
+            try:
+                other.check_loss()
+            except InputError as error:
+                raise InputError(f"beside: {error}", field="beside") from None
+            if (same := known.setdefault(other.loss.version, other.policy.loss)) != other.policy.loss:
+                raise InputError(f"{other.policy.loss} is the same loss as {same}", field="beside")
 
     def check_loss(self) -> None:
         """Raise InputError where the loss cannot judge what a task of this kind predicts."""
@@ -215,6 +237,11 @@ def actions_of(thresholds: Sequence[tuple[int, Thresholds]], y_pred: Floats, ver
         mine = version == number
         found[mine] = cuts.places(y_pred[mine])
     return found
+
+
+@lru_cache(maxsize=256)
+def _version(loss: str) -> str:
+    return losses.parse(loss).version
 
 
 def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:

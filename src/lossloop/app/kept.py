@@ -74,6 +74,11 @@ class Kept:
             for name, table in ((model, join.table), (history_of(model), join.history))
         )
 
+    def tables(self, model: str) -> tuple[Table, Table]:
+        """A model's predictions: those that were judged, and what was brought in."""
+        join = self.join(model)
+        return join.table, join.history
+
     def units(self, rollout: Rollout, *, arrived: bool = False) -> Units:
         """The units that a rollout has judged, on their outcomes or as they `arrived`.
 

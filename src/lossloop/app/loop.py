@@ -63,7 +63,8 @@ class Loop:
         now = self._move_clock(frame)
         decided = [decision for model in self.books.models() for decision in self._judge(model, now)]
         if frame.kind is Kind.COMMAND:
-            decided += obey(frame, self.books, self._acting, now=now, rows_in=self._kept.rows_in)
+            self._kept.flush()  # a command may look at all that came
+            decided += obey(frame, self.books, self._acting, now=now, kept=self._kept)
         elif frame.kind in OF_A_MODEL:
             decided += self._take(frame, now, segment=segment, start=start)
         return decided

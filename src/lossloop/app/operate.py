@@ -15,10 +15,12 @@ from lossloop.act.policy import read_policy
 from lossloop.act.settings import Settings, check_targets
 from lossloop.act.yaml import load
 from lossloop.app.books import Books
-from lossloop.app.commands import Command, Register, Result, SetPolicy, check_watches, name_of
+from lossloop.app.commands import Command, Register, Result, SetPolicy, name_of
 from lossloop.app.fold import Folding, folding_in
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
+from lossloop.app.policies import check_history, check_watches
+from lossloop.app.references import version_under
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, StateError
 from lossloop.core.ids import new_id
@@ -112,13 +114,18 @@ def set_policy(home: Home, text: str, *, source: str = "policy") -> Result:
 
 
 def check_policy(text: str, settings: Settings, state: Store, *, source: str = "policy") -> None:
-    """Raise PolicyError where a policy cannot be put in force over this state."""
+    """Raise PolicyError where a policy cannot be put in force over this state.
+
+    Raises:
+        Conflict: It changes what the figures of past predictions were computed with; says what to do.
+    """
     policy = read_policy(text, source=source)
+    check_history(policy, Books(state))
     try:
         check_targets(policy, settings)
         champion = versions.alias(state, policy.model, CHAMPION)
         lens = Lens(policy=policy, thresholds=versions.thresholds(state, policy.model))
-        check_watches(lens, Books(state), champion)
+        check_watches(lens, None if champion is None else version_under(state, lens, champion))
     except InputError as error:
         path = tuple((error.field or "loss").split("."))
         raise PolicyError(str(error), line=load(text).line(path), source=source) from None

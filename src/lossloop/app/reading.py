@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
+from lossloop.act.policy import read_policy
 from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
+from lossloop.app.eras import Switch, switches
 from lossloop.app.gated import gated
 from lossloop.app.reasons import reasons
 from lossloop.app.releases import part_of
-from lossloop.app.showing import shown
+from lossloop.app.showing import Shelf, beside, judging, shown
 from lossloop.app.slices import worst
 from lossloop.app.watches import kind_of
 from lossloop.core.clock import format_duration, format_time
@@ -62,10 +64,16 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),
-        "losses": _losses(books, model),
+        "losses": _losses(books, model, judging(model)),
+        "beside": [
+            {"loss": other.loss.version, "unit": other.loss.unit,
+             "losses": _losses(books, model, beside(model, other.policy.loss))}
+            for other in books.lens(model).beside
+        ],
         "answers": answers(books.documents, model),
         "errors": errors(books.documents, model),
-    }
+        "switches": [_switch(switch) for switch in switches(books.documents, model)],
+    }  # fmt: skip
 
 
 def decisions(books: Books, model: str) -> list[dict[str, Any]]:
@@ -159,10 +167,18 @@ def _watch(books: Books, model: str, name: str, watch: Watch) -> dict[str, Any]:
     return {**asks, **msgspec.to_builtins(state.verdict), "incident": incident, **more}
 
 
-def _losses(books: Books, model: str) -> list[dict[str, Any]]:
+def _switch(switch: Switch) -> dict[str, Any]:
+    """When which loss took over from which, by whom and why."""
+    old, new = (read_policy(text).loss for text in (switch.before, switch.after))
+    return {
+        "at": format_time(switch.at), "from": old, "to": new, "by": switch.by, "reason": switch.reason,
+    }  # fmt: skip
+
+
+def _losses(books: Books, model: str, shelf: Shelf) -> list[dict[str, Any]]:
     """Mean loss by version and role over all blocks, as outcomes came."""
     totals: dict[tuple[int, str], list[float]] = {}
-    for part in shown(books.documents, model):
+    for part in shown(books.documents, model, shelf):
         total = totals.setdefault((part.version, part.role), [0, 0, 0.0])
         total[0] += part.predictions
         total[1] += part.losses.count

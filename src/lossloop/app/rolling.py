@@ -9,12 +9,12 @@ from lossloop.act.rollout import Rollout, certify, count_blocks, count_outcomes,
 from lossloop.app.acting import Acting
 from lossloop.app.books import Point
 from lossloop.app.judging import Lens
+from lossloop.app.references import version_under
 from lossloop.core.records import Verdict, VerdictKind
 from lossloop.judges import CanaryState, Comparison, Difference
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.ledger.joined.units import Units
-from lossloop.registry import versions
 
 LEAST_PROPENSITY = 1e-6
 """Rows that had a smaller chance to go to either arm are no evidence: one would outweigh all others."""
@@ -25,7 +25,7 @@ def judge_canary(acting: Acting, units: Units, lens: Lens, rollout: Rollout, row
     fresh = _first_of_their_units(units, rollout, rows)
     if not len(fresh):
         return
-    judge = lens.canary(rollout.plan, _centre(acting, rollout), number=rollout.number)
+    judge = lens.canary(rollout.plan, _centre(acting, lens, rollout), number=rollout.number)
     documents = acting.books.documents
     judged = documents.get("canary", acting.model, CanaryState) or judge.start()
     judged, comparison = judge.update(judged, lens.assigned(fresh, rollout))
@@ -60,9 +60,9 @@ def move(acting: Acting, rollout: Rollout, verdict: Verdict | None) -> None:
         kind, why, verdict = None, "", None
 
 
-def _centre(acting: Acting, rollout: Rollout) -> float | None:
-    reference = versions.find(acting.books.documents, acting.model, rollout.champion).manifest.reference
-    return None if reference is None else reference.mean
+def _centre(acting: Acting, lens: Lens, rollout: Rollout) -> float | None:
+    reference = version_under(acting.books.documents, lens, rollout.champion).manifest.reference
+    return None if reference is None or not lens.is_of(reference.loss) else reference.mean
 
 
 def drawn_between(propensity: Floats) -> npt.NDArray[np.bool_]:

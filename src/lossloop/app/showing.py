@@ -1,9 +1,13 @@
-"""What dashboards show: losses as outcomes come, by version, role and block. No judge looks at these."""
+"""What dashboards show: losses as outcomes come, by version, role and block. No judge looks at these.
+
+Of the loss that judges and of each that runs beside it, in the same way.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -11,15 +15,24 @@ import numpy as np
 from lossloop.app.judging import Lens
 from lossloop.core.calendar import Block, Int64
 from lossloop.core.documents import Documents
+from lossloop.core.ids import digest
 from lossloop.core.records import Record
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.join import Taken
-from lossloop.ledger.joined.table import ROLES, Table
+from lossloop.ledger.joined.table import MOST_OPEN, ROLES, Table, keep_within
 from lossloop.summaries import Digest, Scale
 
 _SHOWN = ("version", "role", "block", "y_true", "y_pred")
+_AT_ONCE = 1 << 17
 Place = tuple[int, str, Block]
 """Version, role, block."""
+
+
+class Shelf(NamedTuple):
+    """Where what is shown of a model under one loss lies: a kind of documents, and how their keys begin."""
+
+    kind: str
+    prefix: str
 
 
 class Shown(Record, frozen=True):
@@ -32,13 +45,36 @@ class Shown(Record, frozen=True):
     losses: Digest = Digest()
 
 
-def shown(documents: Documents, model: str) -> list[Shown]:
-    """All that is shown of a model, by version, role and block."""
-    return list(documents.all("summary", Shown, prefix=f"{model}/").values())
+def judging(model: str) -> Shelf:
+    """Where the figures of the loss that judges lie."""
+    return Shelf("summary", f"{model}/")
+
+
+def beside(model: str, loss: str) -> Shelf:
+    """Where the figures of a loss beside lie, by its text in the policy."""
+    return Shelf("beside", f"{model}/{digest(loss)[:16]}/")
+
+
+def shelves(model: str, lens: Lens) -> Iterator[tuple[Shelf, Lens]]:
+    """Where the figures of each of a policy's losses lie; the one that judges comes first."""
+    yield judging(model), lens
+    for other in lens.beside:
+        yield beside(model, other.policy.loss), other
+
+
+def shown(documents: Documents, model: str, shelf: Shelf | None = None) -> list[Shown]:
+    """All that is shown of a model under the loss that judges, or another, by version, role and block."""
+    kind, prefix = shelf or judging(model)
+    return list(documents.all(kind, Shown, prefix=prefix).values())
 
 
 def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
     """Add new predictions and outcomes; a correction takes the old loss away and adds the new one."""
+    for shelf, seen in shelves(model, lens):
+        _show(documents, shelf, seen, taken)
+
+
+def _show(documents: Documents, shelf: Shelf, lens: Lens, taken: Taken) -> None:
     arrived = Counter[Place]()
     changed: dict[Place, list[tuple[Floats, Floats]]] = {}
     for new in taken.arrived:
@@ -56,15 +92,58 @@ def show(documents: Documents, model: str, lens: Lens, taken: Taken) -> None:
         for place, rows in by_place(changes.version, changes.role, changes.block):
             changed.setdefault(place, []).append((added[rows], gone[rows]))
     for place in sorted({*arrived, *changed}):
-        key = _key(model, place)
-        before = documents.get("summary", key, Shown) or _empty(place, lens)
+        key = _key(shelf, place)
+        before = documents.get(shelf.kind, key, Shown) or _empty(place, lens)
         losses = before.losses
         for added, gone in changed.get(place, ()):
             losses = _corrected(losses, added, gone)
         after = msgspec.structs.replace(
             before, predictions=before.predictions + arrived[place], losses=losses
         )
-        documents.put("summary", key, after)
+        documents.put(shelf.kind, key, after)
+
+
+def begin(documents: Documents, model: str, lens: Lens, tables: Sequence[Table]) -> None:
+    """Make what is shown under a loss beside, of all that has come by now.
+
+    How many predictions there were is known from the loss that judges: of rows that are gone nothing else is.
+
+    Args:
+        documents: Of the state.
+        model: Whose.
+        lens: The policy under that loss.
+        tables: Of the model, flushed; full parts of them are closed again.
+    """
+    shelf = beside(model, lens.policy.loss)
+    places = [(each.version, each.role, each.block) for each in shown(documents, model)]
+    found = {place: _empty(place, lens).losses for place in places}
+    for table in tables:
+        for start in range(0, len(table), _AT_ONCE):
+            for part in digests(lens, table, np.arange(start, min(start + _AT_ONCE, len(table)))):
+                place = (part.version, part.role, part.block)
+                found[place] = found[place].merge(part.losses) if place in found else part.losses
+            keep_within([table], MOST_OPEN)
+    sent = {(each.version, each.role, each.block): each.predictions for each in shown(documents, model)}
+    for place in sorted(found):
+        kept = msgspec.structs.replace(
+            _empty(place, lens), predictions=sent.get(place, 0), losses=found[place]
+        )
+        documents.put(shelf.kind, _key(shelf, place), kept)
+
+
+def clear(documents: Documents, shelf: Shelf) -> None:
+    """Forget all that is shown under a loss."""
+    for key in documents.all(shelf.kind, Shown, prefix=shelf.prefix):
+        documents.drop(shelf.kind, key)
+
+
+def move(documents: Documents, old: Shelf, new: Shelf) -> None:
+    """Put all of a shelf on another one, in place of what is there."""
+    found = documents.all(old.kind, Shown, prefix=old.prefix)
+    clear(documents, old)
+    clear(documents, new)
+    for key, each in found.items():
+        documents.put(new.kind, new.prefix + key.removeprefix(old.prefix), each)
 
 
 def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
@@ -79,21 +158,21 @@ def digests(lens: Lens, table: Table, rows: Int64) -> Iterator[Shown]:
         )
 
 
-def merge_shown(documents: Documents, model: str, lens: Lens, more: Shown) -> None:
+def merge_shown(documents: Documents, shelf: Shelf, lens: Lens, more: Shown) -> None:
     """Add to what is shown at a place; losses on another scale than the policy's are left out."""
-    place = (more.version, more.role, more.block)
-    before = documents.get("summary", _key(model, place), Shown) or _empty(place, lens)
+    key, place = _key(shelf, (more.version, more.role, more.block)), (more.version, more.role, more.block)
+    before = documents.get(shelf.kind, key, Shown) or _empty(place, lens)
     alike = before.losses.scale == more.losses.scale
     after = msgspec.structs.replace(
         before,
         predictions=before.predictions + more.predictions,
         losses=before.losses.merge(more.losses) if alike else before.losses,
     )
-    documents.put("summary", _key(model, place), after)
+    documents.put(shelf.kind, key, after)
 
 
-def _key(model: str, place: Place) -> str:
-    return f"{model}/{place[0]:09d}/{place[1]}/{place[2]:020d}"
+def _key(shelf: Shelf, place: Place) -> str:
+    return f"{shelf.prefix}{place[0]:09d}/{place[1]}/{place[2]:020d}"
 
 
 def by_place(version: Int64, role: Int64, block: Int64) -> Iterator[tuple[Place, Int64]]:

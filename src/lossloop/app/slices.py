@@ -8,10 +8,10 @@ import msgspec
 
 from lossloop.act.watches import SlicesWatch
 from lossloop.app.books import Books
+from lossloop.app.references import version_under
 from lossloop.app.watches import judge_of
 from lossloop.core.errors import Conflict, UnknownName
 from lossloop.judges import SliceFinding, Slices, SliceState, parse
-from lossloop.registry import versions
 
 WORST = 3
 """Slices that a model's status shows of a watch."""
@@ -45,7 +45,7 @@ def findings(books: Books, model: str, watch: str) -> list[SliceFinding]:
     lens, state = books.lens(model), books.watch(model, watch)
     if state is None:
         return []
-    champion = versions.find(books.documents, model, state.version)
+    champion = version_under(books.documents, lens, state.version)
     judge = judge_of(lens, lens.policy.watches[watch], champion)
     assert isinstance(judge, Slices)
     return judge.findings(msgspec.json.decode(state.judged, type=SliceState))

@@ -9,7 +9,9 @@ import msgspec
 from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
 from lossloop.app.books import WatchState
+from lossloop.app.eras import era
 from lossloop.app.judging import Lens
+from lossloop.app.references import version_under
 from lossloop.app.stepping import again, begun, goes_on, is_over, step
 from lossloop.app.watches import Found, judge_of, of_outcomes
 from lossloop.core.calendar import Block
@@ -37,10 +39,10 @@ def judge_outcomes(acting: Acting, lens: Lens, name: str, rows: Rows, block: Blo
     if kind is None or crowned is None:
         return
     mine = lens.champion_rows(rows, crowned.version)
-    mine = mine.pick(mine.seq > crowned.seq)
+    mine = mine.pick(mine.seq > max(crowned.seq, era(acting.books.documents, acting.model).seq))
     if not len(mine):
         return
-    champion = versions.find(acting.books.documents, acting.model, crowned.version)
+    champion = version_under(acting.books.documents, lens, crowned.version)
     try:
         found = kind.evidence(lens, watch, champion, mine, block)
     except BROKEN as error:
@@ -57,7 +59,7 @@ def judge_found(
     if crowned is None:
         return
     try:
-        judge = judge_of(lens, watch, versions.find(acting.books.documents, acting.model, crowned.version))
+        judge = judge_of(lens, watch, version_under(acting.books.documents, lens, crowned.version))
         state = acting.books.watch(acting.model, name)
         if state is None or not goes_on(state, crowned):
             state = begun(judge, crowned)

@@ -89,6 +89,8 @@ class Manifest(Record, frozen=True):
     """Digest of the artifact's bytes; empty for external ones."""
     features: tuple[Feature, ...] = ()
     reference: Reference | None = None
+    beside: tuple[Reference, ...] = ()
+    """References under other losses: one is taken where its loss judges."""
     profile: Profile | None = None
     """What the inputs and predictions of reference rows looked like; needed by watches of drift."""
     thresholds: Thresholds | None = None

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 import numpy as np
 
-from lossloop import losses
 from lossloop.act.policy import Mode, Policy
 from lossloop.app.backtest.base import Backtest, Candidate, Incident, Outcome
+from lossloop.app.backtest.blocks import Tell
+from lossloop.app.backtest.measuring import champion_of
+from lossloop.app.backtest.measuring import notes as measuring_notes
 from lossloop.app.backtest.past import Past, cuts_alike
-from lossloop.app.backtest.replay import Tell, replay
+from lossloop.app.backtest.replay import replay
 from lossloop.app.backtest.worth import Before, account
 from lossloop.app.books import Books
+from lossloop.app.eras import switches
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.moments import last_moment, moment
 from lossloop.core.calendar import Calendar
-from lossloop.core.clock import Micros
+from lossloop.core.clock import Micros, format_time
 from lossloop.core.errors import InputError
 from lossloop.core.records import Record
 from lossloop.judges import parse
@@ -29,7 +32,6 @@ from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
-from lossloop.registry import versions
 
 _FIRST = np.array([0])
 MOST_OPEN = 4 << 20
@@ -143,7 +145,7 @@ def read_incident(text: str, calendar: Calendar, now: Micros) -> Incident:
 
 
 def _tried(past: Past, candidate: Candidate, incidents: Sequence[Incident], tell: Tell) -> Outcome:
-    lens = Lens(policy=candidate.policy)
+    lens = Lens(policy=candidate.policy, thresholds=past.thresholds)
     found, days = replay(past, candidate.policy, tell)
     reference = partial(_reference, past, lens)
     return Outcome(
@@ -157,15 +159,24 @@ def _tried(past: Past, candidate: Candidate, incidents: Sequence[Incident], tell
 def _judging(policy: Policy) -> Policy:
     """A policy without what does not change its verdicts."""
     return msgspec.structs.replace(
-        policy, mode=Mode.OBSERVE, on={}, approve=(), budget={}, retention=None, rollout=None
+        policy, mode=Mode.OBSERVE, on={}, approve=(), budget={}, retention=None, rollout=None, beside=()
     )
 
 
 def _reference(past: Past, lens: Lens, version: int) -> Before | None:
-    found = versions.find(past.books.documents, past.model, version).manifest.reference
-    if found is None or losses.parse(found.loss).version != lens.loss.version:
+    found = champion_of(past, lens, version).manifest.reference
+    if found is None or not lens.is_of(found.loss):
         return None
     return Before.of(found.block_means, f"the reference of {past.model}:{version}")
+
+
+def _other_losses(past: Past, lens: Lens) -> Iterator[str]:
+    """What has to be said where another loss judged the past."""
+    switched = switches(past.books.documents, past.model)
+    if lens.is_of(past.in_force.loss) and switched:
+        at = format_time(switched[-1].at)
+        yield f"{past.in_force.loss} judges since {at} only; here it judges all of the past"
+    yield from measuring_notes(past, lens)
 
 
 def _notes(past: Past, candidate: Candidate) -> list[str]:
@@ -182,6 +193,7 @@ def _notes(past: Past, candidate: Candidate) -> list[str]:
         in_force.labels.after,
     ):
         notes.append("outcomes that mean absence are those of the policy in force")
+    notes += _other_losses(past, Lens(policy=policy, thresholds=past.thresholds))
     if policy.rollout is not None and policy.rollout != in_force.rollout:
         notes.append(
             "rollouts and champions are those that were: what another rollout would have served is not known"

@@ -12,6 +12,7 @@ import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.app.books import Books, Crowned, Point
+from lossloop.app.eras import switches
 from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.reigns import Reign, reigns, rollout_times
 from lossloop.app.watches import of_arrivals
@@ -24,7 +25,7 @@ from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.places import Came, frames_of
 from lossloop.ledger.joined.table import Rows, Table
 from lossloop.ledger.store import Store
-from lossloop.registry import versions
+from lossloop.registry import Reference, versions
 
 MOST_KEPT = 4 << 20
 """Losses that are kept while the same rows may be asked for again."""
@@ -74,6 +75,10 @@ class Past:
     since: Micros
     until: Micros
     now: Micros
+    measures: dict[tuple[str, int], tuple[Reference | None, bool]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    """References under other losses, as `measuring` keeps them."""
 
     @cached_property
     def in_force(self) -> Policy:
@@ -94,6 +99,14 @@ class Past:
     @cached_property
     def _points(self) -> list[Point]:
         return self.books.points(self.model)
+
+    @property
+    def champions(self) -> list[int]:
+        """The versions that reigned in the span."""
+        return sorted({
+            reign.crowned.version for reign in self.reigns
+            if reign.crowned.at < self.until and reign.end > self.since
+        })  # fmt: skip
 
     def waits(self, now: Micros) -> bool:
         """Whether a rollout ran at a moment: until its end an incident's actions have not had their time."""
@@ -133,8 +146,14 @@ class Past:
         return {name for name, watch in self.in_force.watches.items() if of_arrivals(watch)}
 
     def recorded_looks(self, policy: Policy, watch: str) -> list[Point]:
-        """The loop's looks at rows for a watch; nothing where this policy has another watch."""
-        same = policy.watches[watch] == self.in_force.watches.get(watch)
+        """The loop's looks at rows for a watch; nothing where this policy has another watch.
+
+        Nor where the loss was switched: the rows of before were looked at for another loss, and those that
+        waited then for none.
+        """
+        same = policy.watches[watch] == self.in_force.watches.get(watch) and not switches(
+            self.books.documents, self.model
+        )
         if not same or policy.labels != self.in_force.labels:
             return []
         return [point for point in self._points if point.watch == watch and not point.block]

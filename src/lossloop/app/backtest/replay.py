@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.app.backtest.arrivals import Arriving, sent_of
 from lossloop.app.backtest.base import Day, Replayed
+from lossloop.app.backtest.blocks import Tell, champion_blocks, mine_of
+from lossloop.app.backtest.measuring import champion_of
 from lossloop.app.backtest.past import Past, Remembering
 from lossloop.app.backtest.running import Running
 from lossloop.app.judging import Lens
@@ -17,10 +19,7 @@ from lossloop.app.watches import by_rows, of_outcomes
 from lossloop.core.calendar import Block
 from lossloop.core.clock import Micros
 from lossloop.ledger.joined.table import Rows
-from lossloop.registry import Version, versions
-
-Tell = Callable[[int], None]
-"""Told of rows that were replayed."""
+from lossloop.registry import Version
 
 
 def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[list[Replayed], list[Day]]:
@@ -35,7 +34,7 @@ def replay(past: Past, policy: Policy, tell: Tell = lambda rows: None) -> tuple[
     for reign in past.reigns:
         if reign.crowned.at >= past.until or reign.end < past.since:
             continue
-        champion = versions.find(past.books.documents, past.model, reign.crowned.version)
+        champion = champion_of(past, lens, reign.crowned.version)
         for each in running:
             each.crown(champion, reign)
         days += _replay_outcomes(past, lens, reign, champion, judged, tell=tell)
@@ -62,33 +61,13 @@ def _replay_outcomes(
     return days
 
 
-def champion_blocks(
-    past: Past, lens: Lens, reign: Reign, tell: Tell = lambda rows: None
-) -> Iterator[tuple[Micros, Block, Rows]]:
-    """Blocks that were judged in a reign, with the champion's rows, and when that was."""
-    policy, crowned = lens.policy, reign.crowned
-    recorded = past.recorded_blocks(policy)
-    for block, start, end in past.blocks(policy, crowned.seq):
-        due = policy.calendar.end(block) + policy.labels.mature_after
-        told = recorded.get((crowned.version, policy.calendar.label(block)))
-        now = max(due, crowned.at) if told is None or not crowned.at <= told <= reign.end else told
-        if now > min(reign.end, past.now):
-            return
-        if told is None and now == reign.end and recorded:
-            return  # in this very moment the loop changed its champion before it came to the block
-        mine = _mine(lens, reign, past.table.slice(max(start, crowned.seq), end))
-        tell(end - start)
-        if len(mine):
-            yield now, block, mine
-
-
 def _looks(past: Past, lens: Lens, reign: Reign, watch: str, tell: Tell) -> Iterator[tuple[Micros, Rows]]:
     """Rows that were judged in a reign, in the batches in which the loop judged them, else by block."""
     place = max(past.first, reign.crowned.seq)
     for now, end in _recorded(past, lens, reign, watch) or _by_block(past, lens, reign):
         stop = min(end, past.end)
         if place < stop:
-            mine = _mine(lens, reign, past.table.slice(place, stop))
+            mine = mine_of(lens, reign, past.table.slice(place, stop))
             tell(stop - place)
             place = stop
             if len(mine):
@@ -106,11 +85,6 @@ def _by_block(past: Past, lens: Lens, reign: Reign) -> Iterator[tuple[Micros, in
     for block, _, end in past.blocks(lens.policy, reign.crowned.seq):
         now = min(lens.policy.calendar.end(block) + age, last)
         yield max(now, reign.crowned.at), min(end, past.table.rows_up_to("at", now - age))
-
-
-def _mine(lens: Lens, reign: Reign, rows: Rows) -> Rows:
-    mine = lens.champion_rows(rows, reign.crowned.version)
-    return mine.pick(mine.seq > reign.crowned.seq)
 
 
 def _day(lens: Lens, block: Block, version: int, mine: Rows) -> Day:

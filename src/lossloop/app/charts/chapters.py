@@ -8,6 +8,7 @@ from itertools import groupby
 
 from lossloop.app.books import Point
 from lossloop.app.charts.history import History
+from lossloop.app.watches import asks_of_loss
 from lossloop.core.clock import Micros
 
 ROLLOUT = "rollout: "
@@ -24,6 +25,10 @@ class Chapter:
     version: int
     in_shadow: bool
     points: Sequence[Point]
+    era: int = 0
+    """How often the loss had been switched."""
+    loss: str = ""
+    """What it is judged by, where that has changed."""
 
     @property
     def rollout(self) -> bool:
@@ -33,24 +38,40 @@ class Chapter:
     @property
     def title(self) -> str:
         """What it is about."""
+        by = f" by {self.loss}" if self.loss else ""
         if not self.rollout:
-            return f"Watch '{self.watch}' on version {self.version}"
-        return f"Version {self.version} in {'shadow' if self.in_shadow else 'canary'}"
+            return f"Watch '{self.watch}' on version {self.version}{by}"
+        return f"Version {self.version} in {'shadow' if self.in_shadow else 'canary'}{by}"
 
 
 def chapters(history: History) -> list[Chapter]:
     """The chapters of a history, in the order in which they began."""
     ordered = sorted(history.points, key=lambda point: (_of(history, point), point.watch, point.at))
     found = []
-    for (watch, version, in_shadow), points in groupby(ordered, key=lambda point: _of(history, point)):
-        found.append(Chapter(watch=watch, version=version, in_shadow=in_shadow, points=list(points)))
+    for (watch, version, in_shadow, era), group in groupby(ordered, key=lambda point: _of(history, point)):
+        points = list(group)
+        found.append(Chapter(
+            watch=watch, version=version, in_shadow=in_shadow, points=points,
+            era=era if era >= 0 else min(points[-1].era, len(history.earlier)),
+            loss=history.eras[era].loss if history.earlier and era >= 0 else "",
+        ))  # fmt: skip
     return sorted(found, key=lambda chapter: min(point.at for point in chapter.points))
 
 
-def _of(history: History, point: Point) -> tuple[str, int, bool]:
-    """A rollout's evidence begins anew when the challenger leaves the shadow."""
+def _of(history: History, point: Point) -> tuple[str, int, bool, int]:
+    """A rollout's evidence begins anew when the challenger leaves the shadow; all of a loss with another one.
+
+    The era is -1 where the loss does not matter.
+    """
     rollout = point.watch.startswith(ROLLOUT)
-    return ("" if rollout else point.watch), point.version, rollout and point.at <= _left(history, point)
+    shadow = rollout and point.at <= _left(history, point)
+    return ("" if rollout else point.watch), point.version, shadow, _era(history, point)
+
+
+def _era(history: History, point: Point) -> int:
+    era = min(point.era, len(history.earlier))
+    watch = history.eras[era].watches.get(point.watch)
+    return era if watch is None or asks_of_loss(watch) else -1
 
 
 def _left(history: History, point: Point) -> Micros:

@@ -31,7 +31,7 @@ NO_DECISION = "For looking only: nothing follows from a control chart."
 
 def control_charts(history: History, chapter: Chapter, number: int) -> list[Chart]:
     """A regression's blocks as Shewhart, Western Electric, EWMA and CUSUM charts; none of other watches."""
-    measure = history.measures.get((chapter.watch, chapter.version))
+    measure = history.measures.get((chapter.watch, chapter.version, chapter.era))
     points = [point for point in chapter.points if point.block and point.mean is not None]
     if measure is None or measure.usual is None or not points:
         return []

@@ -81,9 +81,10 @@ def _question(name: str) -> str:
 
 
 def _sub(history: History, chapter: Chapter) -> str:
-    plan = history.policy.rollout
+    policy = history.eras[chapter.era]
+    plan = policy.rollout
     if not chapter.rollout:
-        watch = history.policy.watches.get(chapter.watch)
+        watch = policy.watches.get(chapter.watch)
         return (
             "" if watch is None else f"{watch.kind.replace('_', ' ').capitalize()}, promise {watch.promise}."
         )

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from lossloop.act.policy import Policy
+from lossloop.act.policy import Policy, read_policy
 from lossloop.app.books import Books, Point
+from lossloop.app.charts.courses import Course, read_courses
 from lossloop.app.charts.spec import Plain
+from lossloop.app.eras import switches
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
+from lossloop.app.references import version_under
 from lossloop.app.watches import by_rows, judge_of
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError
 from lossloop.core.records import Decision, Verdict
 from lossloop.judges import Audited, Estimated, Guardrail, Regression, SeasonalGuardrail, Share, Skill
 from lossloop.judges.base import Judge
-from lossloop.registry import Version, versions
+from lossloop.registry import Version
 
 _GOOD, _BAD = ("promote", "ramp"), ("roll_back", "refuse")
 
@@ -47,8 +50,17 @@ class History:
     policy: Policy
     points: Sequence[Point]
     decisions: Sequence[Decision]
-    measures: Mapping[tuple[str, int], Measure]
-    """Of watches on a champion's mean loss, by watch and version."""
+    measures: Mapping[tuple[str, int, int], Measure]
+    """Of watches on a champion's mean loss, by watch, version and era."""
+    earlier: Sequence[Policy] = ()
+    """The policies that other losses judged under, by era."""
+    courses: Sequence[Course] = ()
+    """The losses of champions by block, where there is more than one loss."""
+
+    @property
+    def eras(self) -> Sequence[Policy]:
+        """The policy of each era; the last one is in force."""
+        return (*self.earlier, self.policy)
 
     def wall(self, moment: Micros) -> int:
         """A moment as seconds on the wall clock of the policy's time zone, on which blocks are cut."""
@@ -71,34 +83,42 @@ class History:
 
 def read_history(books: Books, model: str) -> History:
     """The history of a model; raise UnknownName where there is no such model."""
-    return history_of(books, books.lens(model), books.points(model))
+    lens = books.lens(model)
+    earlier = [read_policy(switch.before) for switch in switches(books.documents, model)]
+    eras = [Lens(policy=policy, thresholds=lens.thresholds) for policy in earlier]
+    found = history_of(books, lens, books.points(model), eras=eras)
+    return replace(found, courses=read_courses(books, model))
 
 
-def history_of(books: Books, lens: Lens, points: Sequence[Point]) -> History:
-    """What some points say under a policy, beside the decisions that were taken."""
+def history_of(books: Books, lens: Lens, points: Sequence[Point], *, eras: Sequence[Lens] = ()) -> History:
+    """What some points say under a policy, and those of other losses before, beside what was decided."""
     return History(
         policy=lens.policy, points=points, decisions=books.decisions(lens.policy.model),
-        measures=_measures(books, lens, points),
+        measures=_measures(books, [*eras, lens], points), earlier=[each.policy for each in eras],
     )  # fmt: skip
 
 
-def _measures(books: Books, lens: Lens, points: Sequence[Point]) -> dict[tuple[str, int], Measure]:
-    found: dict[tuple[str, int], Measure] = {}
-    for number in {point.version for point in points}:
-        version = versions.find(books.documents, lens.policy.model, number)
-        for name, judge in _judges(lens, version):
+def _measures(
+    books: Books, eras: Sequence[Lens], points: Sequence[Point]
+) -> dict[tuple[str, int, int], Measure]:
+    found: dict[tuple[str, int, int], Measure] = {}
+    for number, era in {(point.version, point.era) for point in points if point.era < len(eras)}:
+        version = version_under(books.documents, eras[era], number)
+        for name, judge in _judges(eras[era], version):
             if isinstance(judge, Regression):
-                usual = None if by_rows(lens.policy.watches[name]) else _usual(version)
-                found[name, number] = Measure(
+                usual = None if by_rows(eras[era].policy.watches[name]) else _usual(version)
+                found[name, number, era] = Measure(
                     limit=judge.limit, reference=judge.reference.estimate, usual=usual
                 )
             elif isinstance(judge, Skill):
-                found[name, number] = Measure(limit=judge.tolerance, what="difference to the baseline")
+                found[name, number, era] = Measure(limit=judge.tolerance, what="difference to the baseline")
             elif isinstance(judge, SeasonalGuardrail):
-                found[name, number] = Measure(limit=0.0, what="loss above its season's limit", steps=False)
+                found[name, number, era] = Measure(
+                    limit=0.0, what="loss above its season's limit", steps=False
+                )
             elif isinstance(judge, Audited | Estimated | Guardrail | Share):
                 what = f"share {judge.what}" if isinstance(judge, Share) else "mean loss"
-                found[name, number] = Measure(limit=judge.limit, what=what)
+                found[name, number, era] = Measure(limit=judge.limit, what=what)
     return found
 
 

@@ -12,21 +12,23 @@ from dataclasses import replace
 from lossloop.app.books import Point
 from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
 from lossloop.app.charts.control import control_charts
+from lossloop.app.charts.coursecharts import course_charts
 from lossloop.app.charts.evidence import evidence_chart
 from lossloop.app.charts.history import History, Measure
+from lossloop.app.charts.scales import axis, rounded, text
 from lossloop.app.charts.spec import Chart, Plain
 from lossloop.judges import e_value
 
 
 def watch_charts(history: History) -> list[Chart]:
-    """All charts, in the order in which watches and rollouts began."""
+    """All charts, in the order in which watches and rollouts began; then the losses, if several."""
     found: list[Chart] = []
     for number, chapter in enumerate(chapters(history), start=1):
         loss = loss_chart(history, chapter, number)
         mine = [] if loss is None else [loss]
         mine += [evidence_chart(history, chapter, number), *control_charts(history, chapter, number)]
         found += [replace(each, about=chapter.title) for each in mine]
-    return found
+    return found + course_charts(history)
 
 
 def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
@@ -34,14 +36,14 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     points = _one_line(chapter)
     if not points:
         return None
-    measure = history.measures.get((chapter.watch, chapter.version))
+    measure = history.measures.get((chapter.watch, chapter.version, chapter.era))
     if not chapter.rollout and (measure is None or all(point.mean is None for point in points)):
         return None
     origin = measure.reference or 0.0 if measure is not None else 0.0
     xs = [history.wall(point.at) for point in points]
     mean = [_of(point, "estimate", origin) for point in points]
     low, high = ([_of(point, side, origin) for point in points] for side in ("low", "high"))
-    own = [_round(point.mean if measure is None or measure.steps else None) for point in points]
+    own = [rounded(point.mean if measure is None or measure.steps else None) for point in points]
     limits = _limits(history, chapter, measure)
     what = "difference" if measure is None or chapter.rollout else measure.what
     data: Plain = {
@@ -55,11 +57,11 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
         ],
         "limits": [[xs[0], xs[-1], limit] for limit in limits],
         "refs": [] if measure is None or measure.reference is None else [[xs[0], xs[-1], measure.reference]],
-        "y": _axis([*mean, *own, *low, *high], limits),
+        "y": axis([*mean, *own, *low, *high], limits),
         "marks": history.marks(xs[0], xs[-1]),
     }  # fmt: skip
     rows = [
-        [_moment(history, point), _text(one), _text(bottom), _text(top), _text(step), f"{point.rows:,}",
+        [_moment(history, point), text(one), text(bottom), text(top), text(step), f"{point.rows:,}",
          f"{point.labelled:,}", str(point.kind), e_value(point.evidence)]
         for point, one, bottom, top, step in zip(points, mean, low, high, own, strict=True)
     ]  # fmt: skip
@@ -79,7 +81,7 @@ def _one_line(chapter: Chapter) -> Sequence[Point]:
 
 
 def _limits(history: History, chapter: Chapter, measure: Measure | None) -> list[float]:
-    plan = history.policy.rollout
+    plan = history.eras[chapter.era].rollout
     if chapter.rollout:
         return [] if plan is None else sorted({plan.promote_if_within, plan.roll_back_if_worse_by})
     return [] if measure is None else [round(measure.limit, 6)]
@@ -104,8 +106,8 @@ def _says(
     level = points[-1].effect.level if points[-1].effect is not None else 0.95
     about = ", approximately," if points[-1].effect is not None and points[-1].effect.approximate else ""
     return (
-        f"The {what} is {mean[-1]:.4g} over {rows:,} predictions, and lies between {_text(low[-1])} and "
-        f"{_text(high[-1])} at {level:.0%}{about} however often one looks."
+        f"The {what} is {mean[-1]:.4g} over {rows:,} predictions, and lies between {text(low[-1])} and "
+        f"{text(high[-1])} at {level:.0%}{about} however often one looks."
     )
 
 
@@ -120,28 +122,8 @@ def _begun(mean: Sequence[float | None]) -> int:
 
 
 def _of(point: Point, side: str, origin: float) -> float | None:
-    return None if point.effect is None else _round(getattr(point.effect, side) + origin)
-
-
-def _axis(values: Sequence[float | None], limits: Sequence[float]) -> list[float]:
-    """From the least to the greatest of what is drawn; a band that is still very wide is cut."""
-    drawn = [value for value in values[: len(values) // 2] if value is not None] + list(limits)
-    ends = [value for value in values if value is not None] + list(limits)
-    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
-    room = max(high - low, 1e-9)
-    return [
-        round(max(min(ends, default=low), low - room) - 0.05 * room, 6),
-        round(min(max(ends, default=high), high + room) + 0.05 * room, 6),
-    ]
+    return None if point.effect is None else rounded(getattr(point.effect, side) + origin)
 
 
 def _moment(history: History, point: Point) -> str:
     return point.block or history.label(point.at)
-
-
-def _round(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.6g}")
-
-
-def _text(value: float | None) -> str:
-    return "" if value is None else f"{value:.4g}"

@@ -1,20 +1,26 @@
-"""`lossloop loss recompute`: a loss over history, in the terminal."""
+"""`lossloop loss`: a loss over history, and another loss put in the place of the one that judges."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
 
+import msgspec
 from cyclopts import Parameter
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
+from lossloop.app import operate
+from lossloop.app.cli.bar import count_bar
+from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, console, home, print_json
 from lossloop.app.cli.figures import figures_table, notes
 from lossloop.app.cli.fitting import show_table
+from lossloop.app.cli.models import text_of
 from lossloop.app.recompute import Question, plain_pass
 from lossloop.app.recompute import recompute as recomputed
+from lossloop.app.rehearsing import rehearse
 from lossloop.pipelines.executors import open_executor
 
 
@@ -58,9 +64,9 @@ def recompute(
     place = home(state)
     name, _, address = on.partition(":")
     with Bar(quiet=json) as bar, open_executor(name, address=address or None) as executor:
-        answer = recomputed(place, question, executor, progress=bar.show)
+        found = recomputed(place, question, executor, progress=bar.show)
     figures = {
-        **answer.plain(),
+        **found.plain(),
         "on": name,
         "floor_seconds": plain_pass(place, model, loss) if floor else None,
     }
@@ -68,6 +74,53 @@ def recompute(
         print_json(figures)
     else:
         _show(figures)
+
+
+def switch(
+    file: Path,
+    /,
+    *,
+    reason: Annotated[str, Parameter(name="--reason")] = "",
+    by: Annotated[str, Parameter(name="--by")] = "operator",
+    since: Annotated[str | None, Parameter(name="--since")] = None,
+    until: Annotated[str | None, Parameter(name="--until")] = None,
+    force: Annotated[bool, Parameter(name="--force", negative="")] = False,
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Let a loss that runs beside judge from now on, under a policy with limits in its unit.
+
+    The policy is tried on the past first, and versions get references under the new loss. The loss that
+    judged runs beside from then on: to undo it, switch to a policy with that one.
+
+    Parameters
+    ----------
+    file
+        The policy: the other loss, and the present one beside.
+    reason
+        Why; kept with the decision.
+    by
+        Who asks for it; kept with the decision.
+    since
+        From when on the past counts: a moment, a day, or how long ago, such as 30d; all of it if left out.
+    until
+        Until before when, likewise.
+    force
+        Switch in spite of what speaks against it.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    place = home(state)
+    with count_bar("replaying", quiet=json, unit="predictions") as more:
+        command = rehearse(
+            place, text_of(file), source=file.name, since=since, until=until, reason=reason, by=by,
+            force=force, tell=more,
+        )  # fmt: skip
+    result = operate.obey(place, command)
+    told = {**msgspec.to_builtins(result), "tried": msgspec.to_builtins(command.tried)}
+    answer(told, as_json=json, words=result.message)
 
 
 class Bar:

@@ -47,6 +47,7 @@ _COMMANDS = {
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
     "labels wanted": ("lossloop.app.cli.labels:wanted", "List predictions that wait for an audit."),
+    "loss switch": ("lossloop.app.cli.loss:switch", "Let a loss that runs beside judge from now on."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
 _FAMILIES = {
@@ -54,7 +55,7 @@ _FAMILIES = {
     "bench": "What is promised, measured here.",
     "labels": "When labels come, and what is missing.",
     "ledger": "The record of facts.",
-    "loss": "Losses over history.",
+    "loss": "Losses over history, and which of them judges.",
 }
 """What the first words of commands of two words have in common."""
 

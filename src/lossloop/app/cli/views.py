@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from rich.markup import escape
@@ -14,6 +15,7 @@ from lossloop.app.cli.tables import decisions_table
 from lossloop.app.importing.progress import recent
 from lossloop.app.reading import decisions as all_decisions
 from lossloop.app.reading import status as status_of
+from lossloop.core.records import Role
 from lossloop.core.thresholds import Thresholds
 
 MOST_SHOWN = 5
@@ -92,12 +94,30 @@ def _show(found: dict[str, Any]) -> None:
         )
     for each in found["imports"]:
         screen.print(f"  {_imported(each)}", highlight=False, markup=False, soft_wrap=True)
+    for line in _others(found):
+        screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if found["losses"]:
         show_table(screen, _losses(found))
     if found["answers"]:
         show_table(screen, _answers(found))
         for why, count in sorted(found["errors"].items(), key=lambda each: (-each[1], each[0]))[:MOST_SHOWN]:
             screen.print(f"  failed: {why}: {count:,}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _others(found: dict[str, Any]) -> Iterator[str]:
+    """The losses beside the one that judges, and who judged before."""
+    for each in found["beside"]:
+        means = [
+            f"version {row['version']} {row['mean']:.4f}"
+            for row in each["losses"]
+            if row["mean"] is not None and row["role"] == Role.CHAMPION
+        ]
+        unit = f" in {each['unit']}" if each["unit"] else ""
+        yield f"beside: {each['loss']}{unit}, judges nothing: {', '.join(means) or 'no outcome yet'}"
+    if found["switches"]:
+        last = found["switches"][-1]
+        why = f": {last['reason']}" if last["reason"] else ""
+        yield f"since {last['at']} {last['to']} judges instead of {last['from']}, by {last['by']}{why}"
 
 
 def _imported(each: dict[str, Any]) -> str:

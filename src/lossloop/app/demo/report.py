@@ -9,6 +9,7 @@ from datetime import date
 from importlib import resources
 from pathlib import Path
 
+from lossloop.app.charts.coursecharts import course_charts
 from lossloop.app.charts.evidence import evidence_charts
 from lossloop.app.charts.page import assets, environment
 from lossloop.app.demo import telling
@@ -58,6 +59,7 @@ def render(account: Account, told: Told) -> str:
         loss=loss_chart(account, decisions),
         missing=missing_chart(account, decisions),
         evidence=evidence_charts(account.history),
+        courses=course_charts(account.history, judging=False),
         days=telling.days_not_flights(account),
         months=telling.missing_by_month(account),
         times=telling.times(told.timings, decisions),

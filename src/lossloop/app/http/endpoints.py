@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from lossloop import losses
+from lossloop.act.policy import read_policy
 from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import (
     Command,
@@ -29,6 +30,7 @@ from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.app.metrics import measure_at
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
+from lossloop.app.rehearsing import rehearse
 from lossloop.app.running import Running
 from lossloop.core.clock import parse_time
 from lossloop.core.errors import Conflict, InputError, UnknownName
@@ -186,6 +188,20 @@ async def _set_policy(call: Call) -> Reply:
     return await _command(call, SetPolicy(text=call.body.text))
 
 
+async def _switch_loss(call: Call) -> Reply:
+    """In a thread, and one at a time: the past is replayed first."""
+    model, body = call.path["model"], call.body
+    if (named := read_policy(body.text).model) != model:
+        raise InputError(f"the policy is of {named}, not of {model}", field="text")
+    async with _READING:
+        command = await asyncio.to_thread(
+            rehearse, call.running.home, body.text, since=body.since, until=body.until, reason=body.reason,
+            by=body.by, force=body.force,
+        )  # fmt: skip
+    status, answer = await _command(call, command)
+    return status, {**answer, "tried": msgspec.to_builtins(command.tried)}
+
+
 async def _start_rollout(call: Call) -> Reply:
     body = call.body
     return await _command(
@@ -220,7 +236,7 @@ async def _move_clock(call: Call) -> Reply:
     return 200, await _folded(call, position)
 
 
-async def _command(call: Call, command: Command) -> Reply:
+async def _command(call: Call, command: Command) -> tuple[int, dict[str, Any]]:
     """Log a command, wait for the loop to obey it, and answer how it ended."""
     if "model" in call.path:
         call.running.books.policy(call.path["model"])  # there is such a model
@@ -270,6 +286,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="Compute losses of predictions and outcomes; nothing is kept."),
     Endpoint(method="PUT", path="/v1/policy", handler=_set_policy, body=requests.PolicyBody,
              summary="Put a policy in force."),
+    Endpoint(method="POST", path="/v1/models/{model}/loss", handler=_switch_loss, body=requests.LossBody,
+             summary="Let a loss that runs beside judge from now on; the past is replayed first."),
     Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout,
              body=requests.RolloutBody, summary="Put a version on its way into the traffic."),
     Endpoint(method="POST", path="/v1/models/{model}/promote", handler=_promote, body=requests.PromoteBody,

@@ -122,6 +122,17 @@ class PolicyBody(Body):
     text: str
 
 
+class LossBody(Body):
+    """A policy whose loss is to judge from now on; `since` and `until` bound the past that it is tried on."""
+
+    text: str
+    reason: str = ""
+    by: str = "operator"
+    force: bool = False
+    since: str | None = None
+    until: str | None = None
+
+
 class RolloutBody(Body):
     """A version to put on its way; `plan` overrides keys of the policy's rollout."""
 

@@ -16,8 +16,9 @@ from lossloop.act.watches import (
     SeasonalWatch,
     Watch,
 )
+from lossloop.app.backtest.blocks import champion_blocks
+from lossloop.app.backtest.measuring import champion_of
 from lossloop.app.backtest.past import Past, Remembering
-from lossloop.app.backtest.replay import champion_blocks
 from lossloop.app.judging import Lens
 from lossloop.app.watches import by_rows, of_outcomes
 from lossloop.app.watches.estimates import estimate_of, estimated
@@ -28,7 +29,7 @@ from lossloop.core.errors import InputError
 from lossloop.judges import fill_missing
 from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
-from lossloop.registry import Version, versions
+from lossloop.registry import Version
 
 PLANNED = (GuardrailWatch, RegressionWatch)
 """Kinds whose evidence is the loss."""
@@ -77,7 +78,7 @@ def look(past: Past, policy: Policy) -> Seen:
         raise InputError(f"{past.model} has no champion yet; nothing can be planned of it", field="model")
     lens = Remembering(policy=policy, thresholds=past.thresholds)
     present = past.reigns[-1].crowned.version
-    champion = versions.find(past.books.documents, past.model, present)
+    champion = champion_of(past, lens, present)
     seen = Seen(champion=champion, lens=lens)
     rows, known, at = list[Floats](), list[Floats](), list[Int64]()
     times: list[tuple[int, int, int]] = []

@@ -92,6 +92,11 @@ def by_rows(watch: Watch) -> bool:
     return parse(watch.promise).counts is Counts.OUTCOMES
 
 
+def asks_of_loss(watch: Watch) -> bool:
+    """Whether what a watch judges is the loss, so that another loss is another question."""
+    return not isinstance(watch, DriftWatch | ErrorsWatch | LatencyWatch | PredictionShiftWatch)
+
+
 def needs_rows(lens: Lens) -> bool:
     """Whether a policy has a watch that judges rows at their judging age."""
     return any(by_rows(watch) for watch in lens.policy.watches.values() if of_outcomes(watch))
@@ -104,6 +109,7 @@ __all__ = [
     "Found",
     "OfArrivals",
     "OfOutcomes",
+    "asks_of_loss",
     "by_rows",
     "check_promise",
     "judge_of",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from lossloop import losses
 from lossloop.act.watches import GuardrailWatch, RegressionWatch
 from lossloop.app.judging import MOST, Lens, mean_of_block
 from lossloop.app.watches.base import Found
@@ -84,10 +83,10 @@ def check_reference(lens: Lens, champion: Version) -> Measured:
         raise InputError(
             f"{champion.name} has no reference; register it with one, or use a guardrail", field="reference"
         )
-    same = found.loss == lens.policy.loss  # the same words mean the same loss: no need to read them
-    if not same and losses.parse(found.loss).version != lens.loss.version:
+    if not lens.is_of(found.loss):
         raise InputError(
-            f"the reference of {champion.name} is of {found.loss}, the policy's loss {lens.policy.loss}",
+            f"the reference of {champion.name} is of {found.loss}, the policy's loss {lens.policy.loss}; "
+            "register the version with a reference of this loss (beside: [...] in its manifest)",
             field="reference.loss",
         )
     if max(map(abs, (found.mean, found.row_upper or 0.0, *found.block_means))) > MOST:

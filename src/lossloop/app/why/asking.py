@@ -265,10 +265,12 @@ def _alarm(books: Books, question: Question) -> tuple[Micros, Micros]:
     if question.watch is not None and question.watch not in history.policy.watches:
         raise UnknownName(f"watch of {question.model}", question.watch, history.policy.watches, field="watch")
     found = []
-    for (name, version), measure in history.measures.items():
-        if question.watch in (None, name):
+    present = len(history.earlier)  # a rise of the loss that judged before is none of this one
+    for (name, version, era), measure in history.measures.items():
+        if question.watch in (None, name) and era == present:
+            key = (name, version, era)
             mine = sorted(
-                (point for point in history.points if (point.watch, point.version) == (name, version)),
+                (point for point in history.points if (point.watch, point.version, point.era) == key),
                 key=lambda point: point.at,
             )
             if (span := rise(mine, measure.limit)) is not None:
