@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -10,12 +17,13 @@ import pytest
 from lossloop.act import outbox
 from lossloop.app.cli import ledger
 from lossloop.app.fold import Folding
+from lossloop.app.home import Home
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
 from lossloop.core.errors import InUse
 from lossloop.ledger import facts
 from lossloop.ledger.frames import Damage, Kind
-from tests.app.desk import MODEL, Desk
+from tests.app.desk import DAY, MODEL, Desk, ticked
 from tests.app.test_rebuild import storied
 
 
@@ -120,3 +128,67 @@ def test_the_command_says_what_it_found(tmp_path: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert f"1 in the log only: {MODEL}/999999" in said
     assert "--accept takes the new one" in said
+
+
+@pytest.fixture(scope="module")
+def in_use(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A directory whose applier runs: what it did last stands in SQLite's write-ahead log alone."""
+    desk = storied(tmp_path_factory.mktemp("in use"))
+    folding = Folding(desk.home)
+    writer = desk.home.log.writer()
+    writer.append([replace(ticked(14 * DAY), time=time.time_ns() // 1000)])
+    writer.close()
+    folding.drain()
+    yield desk
+    folding.close()
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from lossloop.app.home import Home
+from lossloop.app.rebuilding import rebuild
+
+left = int(sys.argv[2])
+
+def counted(step):
+    def call(*args, **given):
+        global left
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left -= 1
+        return step(*args, **given)
+    return call
+
+Path.unlink, Path.rename = counted(Path.unlink), counted(Path.rename)
+rebuild(Home(path=Path(sys.argv[1])))
+"""
+"""A rebuild that is killed before so many files were removed or renamed."""
+
+
+@pytest.mark.parametrize(
+    ("steps", "has_state", "has_fresh"),
+    [(3, True, True), (4, False, True), (6, False, True), (7, True, False)],
+    ids=[
+        "state still there",
+        "its write-ahead log left behind",
+        "before the new one",
+        "before it is tidied up",
+    ],
+)
+def test_wherever_it_is_killed_the_next_one_has_the_same_state(
+    in_use: Desk, tmp_path: Path, steps: int, has_state: bool, has_fresh: bool
+) -> None:
+    place = tmp_path / "copy"
+    shutil.copytree(in_use.home.path, place)
+    right = in_use.everything()
+    assert (place / "state.db-wal").stat().st_size > 0
+    command = [sys.executable, "-c", KILLED, str(place), str(steps)]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    assert ((place / "state.db").exists(), (place / "rebuilt.db").exists()) == (has_state, has_fresh)
+    again = Desk(home=Home(path=place))
+    again.fold()
+    assert again.everything() == right
+    assert rebuild(again.home).agrees
+    assert again.everything() == right
+    assert list(place.glob("rebuilt.*")) == []

@@ -25,7 +25,7 @@ from lossloop.app.up import Up, running
 from lossloop.core.errors import InUse, NewerFormat, StateError
 from lossloop.core.ids import new_id
 from tests.app.processes import children, gone, lossloop, on_linux, started
-from tests.app.server import Reply, Server, serving, within
+from tests.app.server import PATIENCE, Reply, Server, serving, within
 
 ROW = {"features": {"x": 1.0}}
 
@@ -111,8 +111,8 @@ def test_sigterm_ends_every_process_and_frees_the_directory(tmp_path: Path) -> N
         assert len(everyone) >= 4
         assert set(up.pids.values()) < set(everyone)
         up.process.send_signal(signal.SIGTERM)
-        assert up.process.wait(15) == 0
-        within(lambda: gone(everyone), 1)
+        assert up.process.wait(PATIENCE) == 0
+        within(lambda: gone(everyone))
     with running(home):
         pass
 
@@ -126,7 +126,7 @@ def test_its_parts_end_when_it_is_killed_and_another_can_take_over(tmp_path: Pat
         up.process.wait()
         with running(home) as again:  # at once: it waits for the rest of the killed one
             assert urllib3.request("GET", f"{again.url}/v1/health").status == 200
-        within(lambda: gone(everyone), 3)
+        within(lambda: gone(everyone))
 
 
 # What is mended.
@@ -256,7 +256,7 @@ def test_a_full_disk_stops_the_answers_until_there_is_room_again(tmp_path: Path)
         assert len(taken) > 0
         filler.unlink()
         within(lambda: sender.send(["last"]) == 200)
-        within(lambda: sender.call("GET", "/v1/health").body["behind"] is False, 30)
+        within(lambda: sender.call("GET", "/v1/health").body["behind"] is False)
         waiting = sender.call("GET", "/v1/models/m").body["counts"]["waiting"]
         assert waiting == len(taken) + 1, f"and none of the {len(refused)} that were refused"
 

@@ -31,7 +31,7 @@ class Disk:
 
     def append(self, frames: Sequence[Frame]) -> Position:
         self.busy.set()
-        assert self.go.wait(5)
+        assert self.go.wait(60)
         if self.fails is not None:
             raise self.fails
         self.writes.append(numbers(frames))
@@ -126,7 +126,7 @@ def test_one_that_cannot_be_written_does_not_refuse_the_others() -> None:
 
         def append(self, frames: Sequence[Frame]) -> Position:
             self.busy.set()
-            assert self.go.wait(5)
+            assert self.go.wait(60)
             if 2 in numbers(frames):
                 raise TooLarge("frame 2 is too large")
             return super().append(frames)
