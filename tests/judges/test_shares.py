@@ -23,9 +23,15 @@ def test_it_is_a_guardrail_on_rows_of_0_and_1() -> None:
 def test_it_says_what_it_counts_and_what_it_assumes() -> None:
     judge = Share(limit=0.01, promise=parse("1 per 3650 blocks"), what="slower than 200ms")
     found = judge.update(judge.start(), np.array([0.002, 0.004]))[1]
-    assert found.reason.startswith("0.300% slower than 200ms over 2 blocks, at most 1.000% allowed")
+    assert found.reason.startswith("0.3% slower than 200ms over 2 blocks, at most 1% allowed")
     assert "nothing of how times are distributed" in found.assumption
     assert "block" in found.assumption
+
+
+def test_a_small_limit_is_not_told_as_none_nor_as_twice_as_much() -> None:
+    judge = Share(limit=5e-6, promise=PROMISE, what="failed")
+    found = judge.update(judge.start(), np.zeros(10))[1]
+    assert found.reason.startswith("0% failed over 10 rows, at most 0.0005% allowed")
 
 
 def test_rows_that_do_not_say_are_left_out() -> None:

@@ -56,9 +56,8 @@ class Share:
             return state, error_of(self._engine, state.wealth, problem, assumption=self._assumption)
         wealth, step = self._engine.update(state.wealth, said.clip(0.0, 1.0) / self.limit)
         seen = state.seen.add(said)
-        found = (
-            f"{seen.mean:.3%} {self.what} over {seen.count:,} {self._unit}, at most {self.limit:.3%} allowed"
-        )
+        share, most = (f"{100.0 * each:.4g}%" for each in (seen.mean, self.limit))
+        found = f"{share} {self.what} over {seen.count:,} {self._unit}, at most {most} allowed"
         return RiskState(wealth=wealth, seen=seen), verdict_of(
             self._engine,
             wealth,
