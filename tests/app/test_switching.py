@@ -23,15 +23,17 @@ from lossloop.app.backtest import Candidate, Question, backtest
 from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.cli import main
 from lossloop.app.commands import Promote, Result, RollBack
-from lossloop.app.eras import era
+from lossloop.app.judging import Lens
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
 from lossloop.app.references import version_under
-from lossloop.app.rehearsing import rehearse
 from lossloop.app.showing import beside, judging, shown
-from lossloop.app.switching import SwitchLoss
+from lossloop.app.switching.eras import era
+from lossloop.app.switching.rehearsing import rehearse
+from lossloop.app.switching.switch import SwitchLoss
 from lossloop.core.errors import Conflict, LossloopError, PolicyError
 from lossloop.core.records import Decision
+from lossloop.losses import parse
 from lossloop.registry import Reference, versions
 from tests.app.desk import (
     CALM,
@@ -270,6 +272,21 @@ def test_one_that_was_never_tried_on_the_past_is_refused(tmp_path: Path) -> None
 # References.
 
 
+@pytest.mark.parametrize(
+    ("named", "same"),
+    [
+        ("log_loss(cap=5)", True), ("log_loss(cap=5.0)", True), (parse("log_loss(cap=5)").version, True),
+        (f"log_loss(cap=5)@{parse('log_loss(cap=5)').digest[:8]}", True), ("log_loss", False),
+        (parse("log_loss").version, False), ("log_loss(cap=5)@000000", False),
+        ("no loss at all", False), ("", False),
+    ],
+)  # fmt: skip
+def test_a_reference_names_its_loss_by_text_or_by_version(named: str, same: bool) -> None:
+    """A trainer writes either; what is neither is of another loss, and no reason to stop."""
+    lens = Lens(policy=read_policy(policy_text(loss="log_loss(cap=5)")))
+    assert lens.is_of(named) is same
+
+
 def test_without_enough_of_the_past_the_error_says_what_is_needed(tmp_path: Path) -> None:
     desk = lived(tmp_path, days=3)
     with pytest.raises(PolicyError) as caught:
@@ -431,7 +448,7 @@ import os, signal, sys
 from pathlib import Path
 from lossloop.app.home import Home
 from lossloop.app.operate import obey
-from lossloop.app.rehearsing import rehearse
+from lossloop.app.switching.rehearsing import rehearse
 from lossloop.ledger.sqlite.state import State
 
 puts, last, begun = State.put, int(sys.argv[3]), False

@@ -214,8 +214,11 @@ def test_a_version_without_thresholds_or_with_others_is_no_challenger(tmp_path: 
         desk.rollout(2)
     with pytest.raises(Conflict, match="choose among 3 actions, and action_cost has costs of 2"):
         desk.rollout(3)
+    silent = made(tmp_path / "silent", days=0)
     with pytest.raises(PolicyError, match="choose among 2 actions, and action_cost has costs of 3"):
-        desk.policy(loss="action_cost(costs=((0, 1, 2), (3, 2, 1)))")
+        silent.policy(loss="action_cost(costs=((0, 1, 2), (3, 2, 1)))")
+    with pytest.raises(PolicyError, match="choose among 2 actions, and action_cost has costs of 3"):
+        desk.policy(loss=COSTS, rollout=PLAN, beside=["action_cost(costs=((0, 1, 2), (3, 2, 1)))"])
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import numpy as np
 from lossloop import losses
 from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
-from lossloop.app.releases import part_of, part_of_test
+from lossloop.app.rollouts.parts import part_of, part_of_test
 from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
@@ -65,8 +65,8 @@ class Lens:
         return losses.parse(self.policy.loss)
 
     def is_of(self, loss: str) -> bool:
-        """Whether a loss, as a reference names it, is this one."""
-        return loss == self.policy.loss or _version(loss) == self.loss.version
+        """Whether a loss, as a reference names it, is this one: by its text, or its name and digest."""
+        return loss in (self.policy.loss, self.loss.version) or _version(loss) == self.loss.version
 
     @cached_property
     def beside(self) -> tuple[Lens, ...]:
@@ -240,8 +240,11 @@ def actions_of(thresholds: Sequence[tuple[int, Thresholds]], y_pred: Floats, ver
 
 
 @lru_cache(maxsize=256)
-def _version(loss: str) -> str:
-    return losses.parse(loss).version
+def _version(loss: str) -> str | None:
+    """The name and digest of a loss; None where the text is none, or the digest that of another version."""
+    with contextlib.suppress(InputError):
+        return losses.parse(loss).version
+    return None
 
 
 def fitting_labels(loss: Loss, y_true: Floats, y_pred: Floats) -> Floats:
