@@ -15,7 +15,7 @@ from lossloop.act.settings import Settings
 from lossloop.app.commands import Command, Promote, Register, SetPolicy, Settle, StartRollout, name_of
 from lossloop.app.home import Home, init
 from lossloop.app.loop import Loop
-from lossloop.app.switching.switch import SwitchLoss
+from lossloop.app.switching import SwitchLoss
 from lossloop.core.clock import SystemClock
 from lossloop.ledger.applier import Applier
 from lossloop.ledger.facts import command

@@ -10,11 +10,11 @@ import pytest
 
 from lossloop.act.policy import read_policy
 from lossloop.app.books import Books, Point, PolicyText
+from lossloop.app.eras import Era, Switch, begin_era, era, switches
 from lossloop.app.home import init
 from lossloop.app.judging import Lens
 from lossloop.app.references import keep_reference, version_under, with_reference
-from lossloop.app.switching.eras import Era, Switch, begin_era, era, switches
-from lossloop.app.switching.switch import Tried
+from lossloop.app.switching import Tried
 from lossloop.core.errors import UnknownName
 from lossloop.ledger.store import Store
 from lossloop.registry import Reference, versions

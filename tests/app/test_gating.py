@@ -12,11 +12,11 @@ import pytest
 from lossloop.act.policy import read_policy
 from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import RollBack
+from lossloop.app.gated import gated
+from lossloop.app.gating import judge_of
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
-from lossloop.app.rollouts.gated import gated
-from lossloop.app.rollouts.gating import judge_of
-from lossloop.app.rollouts.parts import part_of, part_of_test
+from lossloop.app.releases import part_of, part_of_test
 from lossloop.core.errors import PolicyError
 from lossloop.judges import Assigned
 from lossloop.ledger.frames import Frame

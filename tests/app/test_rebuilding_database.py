@@ -25,7 +25,7 @@ from lossloop.app.home import Home
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import Rebuilt, rebuild
 from lossloop.app.showing import beside, shown
-from lossloop.app.switching.switch import SwitchLoss
+from lossloop.app.switching import SwitchLoss
 from lossloop.core.errors import InUse
 from lossloop.ledger import facts
 from lossloop.ledger.frames import Kind

@@ -18,7 +18,7 @@ from lossloop.act.policy import ErrorOver, Plan
 from lossloop.act.rollout import Rollout, next_number
 from lossloop.app.cli import main
 from lossloop.app.reading import status
-from lossloop.app.rollouts.parts import part_of
+from lossloop.app.releases import part_of
 from lossloop.core.clock import format_time
 from lossloop.core.errors import Conflict
 from tests.app.desk import MODEL, ROLLOUT, Desk

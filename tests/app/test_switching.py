@@ -23,14 +23,14 @@ from lossloop.app.backtest import Candidate, Question, backtest
 from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.cli import main
 from lossloop.app.commands import Promote, Result, RollBack
+from lossloop.app.eras import era
 from lossloop.app.judging import Lens
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
 from lossloop.app.references import version_under
+from lossloop.app.rehearsing import rehearse
 from lossloop.app.showing import beside, judging, shown
-from lossloop.app.switching.eras import era
-from lossloop.app.switching.rehearsing import rehearse
-from lossloop.app.switching.switch import SwitchLoss
+from lossloop.app.switching import SwitchLoss
 from lossloop.core.errors import Conflict, LossloopError, PolicyError
 from lossloop.core.records import Decision
 from lossloop.losses import parse
@@ -448,7 +448,7 @@ import os, signal, sys
 from pathlib import Path
 from lossloop.app.home import Home
 from lossloop.app.operate import obey
-from lossloop.app.switching.rehearsing import rehearse
+from lossloop.app.rehearsing import rehearse
 from lossloop.ledger.sqlite.state import State
 
 puts, last, begun = State.put, int(sys.argv[3]), False

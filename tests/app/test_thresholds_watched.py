@@ -14,11 +14,11 @@ from lossloop.app import operate
 from lossloop.app.backtest import Candidate, backtest
 from lossloop.app.backtest import Question as Past
 from lossloop.app.commands import Promote
+from lossloop.app.gates import check_actions, check_rollout, scores_of
 from lossloop.app.judging import Lens, actions_of
 from lossloop.app.planning import plan
 from lossloop.app.reading import prediction, status
 from lossloop.app.rebuilding import rebuild
-from lossloop.app.thresholds.judged import check_actions, check_rollout, scores_of
 from lossloop.core.errors import Conflict, InputError
 from lossloop.core.thresholds import Thresholds
 from lossloop.judges import calibration

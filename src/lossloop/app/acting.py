@@ -14,10 +14,10 @@ from lossloop.act.decide import DONE, SKIPPED, Proposal, gate
 from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, next_number, remember
 from lossloop.app.books import Books, Crowned
+from lossloop.app.gated import drop_gated
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
 from lossloop.app.reigns import crown
-from lossloop.app.rollouts.gated import drop_gated
 from lossloop.app.watches import needs_rows
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict

@@ -8,8 +8,8 @@ import msgspec
 
 from lossloop.act.policy import Policy, read_policy
 from lossloop.act.rollout import Rollout
+from lossloop.app.eras import era
 from lossloop.app.judging import Lens
-from lossloop.app.switching.eras import era
 from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName

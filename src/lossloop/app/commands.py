@@ -13,12 +13,12 @@ from lossloop.act.rollout import Stage
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.forgetting import remember
+from lossloop.app.gates import check_actions, check_rollout
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
 from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
 from lossloop.app.references import version_under
-from lossloop.app.switching.switch import SwitchLoss, switch
-from lossloop.app.thresholds.judged import check_actions, check_rollout
+from lossloop.app.switching import SwitchLoss, switch
 from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName

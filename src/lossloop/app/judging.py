@@ -14,7 +14,7 @@ import numpy as np
 from lossloop import losses
 from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
-from lossloop.app.rollouts.parts import part_of, part_of_test
+from lossloop.app.releases import part_of, part_of_test
 from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role

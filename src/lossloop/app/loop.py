@@ -27,11 +27,11 @@ from lossloop.app.answers import count_answers
 from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
+from lossloop.app.gating import judge_gates
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
 from lossloop.app.reasons import count_reasons
-from lossloop.app.rollouts.gating import judge_gates
-from lossloop.app.rollouts.rolling import judge_canary, judge_shadow, move
+from lossloop.app.rolling import judge_canary, judge_shadow, move
 from lossloop.app.showing import show
 from lossloop.app.watches import by_rows, needs_rows
 from lossloop.app.watching import judge_outcomes
@@ -126,7 +126,7 @@ class Loop:
             self.books.add_counts(model, absent=taken.outcomes)
             show(self.books.documents, model, lens, taken)
 
-    # 2. What has reached its judging age. 3. is in `rollouts` and `watching`.
+    # 2. What has reached its judging age. 3. is in `rolling` and `watching`.
 
     def _judge(self, model: str, now: Micros) -> list[Decision]:
         acting, lens = self._acting(model, now), self.books.lens(model)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from lossloop.act.policy import Policy
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.books import Books
+from lossloop.app.gates import check_actions
 from lossloop.app.judging import Lens
 from lossloop.app.showing import Shelf, begin, beside, clear, judging, move
-from lossloop.app.thresholds.judged import check_actions
 from lossloop.app.watches import asks_of_loss, check_promise, judge_of
 from lossloop.app.watches.slices import cuts_of
 from lossloop.core.cuts import MOST_CUTS

@@ -12,12 +12,12 @@ from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
+from lossloop.app.eras import Switch, switches
+from lossloop.app.gated import gated
 from lossloop.app.reasons import reasons
-from lossloop.app.rollouts.gated import gated
-from lossloop.app.rollouts.parts import part_of
+from lossloop.app.releases import part_of
 from lossloop.app.showing import Shelf, beside, judging, shown
 from lossloop.app.slices import worst
-from lossloop.app.switching.eras import Switch, switches
 from lossloop.app.watches import kind_of
 from lossloop.core.clock import format_duration, format_time
 from lossloop.core.records import Decision, Verdict

@@ -9,10 +9,10 @@ import msgspec
 from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
 from lossloop.app.books import WatchState
+from lossloop.app.eras import era
 from lossloop.app.judging import Lens
 from lossloop.app.references import version_under
 from lossloop.app.stepping import again, begun, goes_on, is_over, step
-from lossloop.app.switching.eras import era
 from lossloop.app.watches import Found, judge_of, of_outcomes
 from lossloop.core.calendar import Block
 from lossloop.core.errors import InputError

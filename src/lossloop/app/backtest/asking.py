@@ -19,10 +19,10 @@ from lossloop.app.backtest.past import Past, cuts_alike
 from lossloop.app.backtest.replay import replay
 from lossloop.app.backtest.worth import Before, account
 from lossloop.app.books import Books
+from lossloop.app.eras import switches
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.moments import last_moment, moment
-from lossloop.app.switching.eras import switches
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import Micros, format_time
 from lossloop.core.errors import InputError

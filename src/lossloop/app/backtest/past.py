@@ -12,9 +12,9 @@ import numpy as np
 
 from lossloop.act.policy import Policy
 from lossloop.app.books import Books, Crowned, Point
+from lossloop.app.eras import switches
 from lossloop.app.judging import CHAMPION, Lens
 from lossloop.app.reigns import Reign, reigns, rollout_times
-from lossloop.app.switching.eras import switches
 from lossloop.app.watches import of_arrivals
 from lossloop.core.calendar import Block, Calendar, Int64
 from lossloop.core.clock import Micros

@@ -14,10 +14,10 @@ from lossloop.act.policy import Policy, read_policy
 from lossloop.app.books import Books, Point
 from lossloop.app.charts.courses import Course, read_courses
 from lossloop.app.charts.spec import Plain
+from lossloop.app.eras import switches
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
 from lossloop.app.references import version_under
-from lossloop.app.switching.eras import switches
 from lossloop.app.watches import by_rows, judge_of
 from lossloop.core.clock import SECOND, Micros, to_datetime
 from lossloop.core.errors import InputError

@@ -20,7 +20,7 @@ from lossloop.app.cli.fitting import show_table
 from lossloop.app.cli.models import text_of
 from lossloop.app.recompute import Question, plain_pass
 from lossloop.app.recompute import recompute as recomputed
-from lossloop.app.switching.rehearsing import rehearse
+from lossloop.app.rehearsing import rehearse
 from lossloop.pipelines.executors import open_executor
 
 

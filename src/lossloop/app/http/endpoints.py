@@ -30,8 +30,8 @@ from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.app.metrics import measure_at
 from lossloop.app.operate import check_policy
 from lossloop.app.reading import decisions, overview, prediction, status
+from lossloop.app.rehearsing import rehearse
 from lossloop.app.running import Running
-from lossloop.app.switching.rehearsing import rehearse
 from lossloop.core.clock import parse_time
 from lossloop.core.errors import Conflict, InputError, UnknownName
 from lossloop.core.ids import new_id

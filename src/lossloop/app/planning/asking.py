@@ -12,7 +12,7 @@ from lossloop.app.planning.base import Plan, StepPlan
 from lossloop.app.planning.past import Seen, look
 from lossloop.app.planning.rollouts import plan_rollout, rollout_warnings
 from lossloop.app.planning.watches import plan_watch
-from lossloop.app.rollouts.parts import part_of
+from lossloop.app.releases import part_of
 from lossloop.core.errors import InputError
 
 FUTURES = 200

@@ -12,10 +12,10 @@ import numpy as np
 from lossloop.app import operate
 from lossloop.app.books import Books
 from lossloop.app.commands import Register, Result
+from lossloop.app.gates import SCORES_OF, check_actions, scores_of
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.recompute.past import span_of
-from lossloop.app.thresholds.judged import SCORES_OF, check_actions, scores_of
 from lossloop.app.thresholds.rows import Scored, from_file, from_ledger, missing_by_action
 from lossloop.core.clock import format_duration, format_time
 from lossloop.core.errors import InputError

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lossloop.app.books import Books
+from lossloop.app.gates import scores_of
 from lossloop.app.importing.sources.opening import open_file
 from lossloop.app.recompute.history import Span
-from lossloop.app.thresholds.judged import scores_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, UnknownName
 from lossloop.core.thresholds import Thresholds

@@ -21,7 +21,7 @@ from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.policies import check_watches
 from lossloop.app.references import version_under, with_reference
-from lossloop.app.switching.switch import Measured, SwitchLoss, Tried, check_switch
+from lossloop.app.switching import Measured, SwitchLoss, Tried, check_switch
 from lossloop.core.errors import InputError, PolicyError
 from lossloop.core.ids import digest
 from lossloop.registry import CHAMPION, Version, versions

@@ -14,11 +14,11 @@ import numpy as np
 from lossloop.act.policy import Policy, read_policy
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, PolicyText
+from lossloop.app.eras import Switch, begin_era
 from lossloop.app.judging import Lens
 from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
 from lossloop.app.references import keep_reference, version_under
 from lossloop.app.showing import beside, shown
-from lossloop.app.switching.eras import Switch, begin_era
 from lossloop.core.clock import Micros, format_time
 from lossloop.core.documents import Documents
 from lossloop.core.errors import Conflict

@@ -19,9 +19,9 @@ from lossloop.act.rollout import Rollout, Stage, hear
 from lossloop.app.acting import Acting
 from lossloop.app.arriving import shown
 from lossloop.app.books import Point
-from lossloop.app.rollouts.gated import Gated, gated, put_gated
-from lossloop.app.rollouts.parts import part_of_test
-from lossloop.app.rollouts.rolling import drawn_between, move
+from lossloop.app.gated import Gated, gated, put_gated
+from lossloop.app.releases import part_of_test
+from lossloop.app.rolling import drawn_between, move
 from lossloop.app.watches import Arrived
 from lossloop.app.watches.answering import slow
 from lossloop.core.clock import format_duration

@@ -1,1 +1,0 @@
-"""Rollouts in the loop: judged and moved, with gates beside the loss, and each its part of the error."""
