@@ -245,6 +245,16 @@ def test_thresholds_that_a_loss_cannot_judge_are_no_champions(
         desk.obey(Promote(model=MODEL, version=1))
 
 
+def test_nor_are_those_that_a_loss_beside_has_no_costs_of(tmp_path: Path) -> None:
+    desk = Desk.at(tmp_path / "s")
+    desk.send(ticked(0))
+    desk.policy(loss="brier", beside=[COSTS])
+    three = Thresholds(actions=("pass", "ask", "warn"), least=(0.2, 0.5))
+    operate.register(desk.home, MODEL, Manifest(runtime="external", thresholds=three))
+    with pytest.raises(Conflict, match="choose among 3 actions, and action_cost has costs of 2"):
+        desk.obey(Promote(model=MODEL, version=1))
+
+
 def test_figures_are_of_what_was_done(tmp_path: Path) -> None:
     desk = made(tmp_path, days=11)
     watched = {"cost": {"kind": "guardrail", "limit": 5.0, "promise": "1 per 1000 blocks"}}

@@ -13,8 +13,8 @@ SCORES_OF = "scores_of"
 
 
 def check_actions(lens: Lens, version: Version) -> None:
-    """Raise InputError where the policy's loss cannot judge what a version's thresholds can do."""
-    thresholds, declared = version.manifest.thresholds, lens.loss.declared
+    """Raise InputError where a loss of the policy, also one beside, has no cost for what a version may do."""
+    thresholds = version.manifest.thresholds
     if thresholds is None:
         return
     if lens.policy.task is not Task.BINARY:
@@ -23,13 +23,15 @@ def check_actions(lens: Lens, version: Version) -> None:
             "none: register the version without them",
             field="thresholds",
         )
-    known = declared.classes or (2 if declared.outcome == "class" else None)
-    if lens.of_actions and known is not None and len(thresholds.actions) != known:
-        raise InputError(
-            f"the thresholds of {version.name} choose among {len(thresholds.actions)} actions, and "
-            f"{lens.loss.name} has costs of {known}; give each a cost, as action_cost does",
-            field="thresholds",
-        )
+    for each in (lens, *lens.beside):
+        declared = each.loss.declared
+        known = declared.classes or (2 if declared.outcome == "class" else None)
+        if each.of_actions and known is not None and len(thresholds.actions) != known:
+            raise InputError(
+                f"the thresholds of {version.name} choose among {len(thresholds.actions)} actions, and "
+                f"{each.loss.name} has costs of {known}; give each a cost, as action_cost does",
+                field="thresholds",
+            )
 
 
 def check_rollout(books: Books, version: Version) -> None:

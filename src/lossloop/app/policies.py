@@ -106,8 +106,7 @@ def check_watches(lens: Lens, champion: Version | None) -> None:
     lens.check_loss()
     lens.check_beside()
     if champion is not None:
-        for each in (lens, *lens.beside):
-            check_actions(each, champion)
+        check_actions(lens, champion)
     if lens.policy.rollout is not None:
         lens.shadow(lens.policy.rollout)
         lens.canary(lens.policy.rollout, None)
