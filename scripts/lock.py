@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> int:
 
 
 def lock_inputs(project: dict[str, Any]) -> dict[str, list[str]]:
-    """The requirements of each set of locks, sorted; the larger sets hold the smaller.
+    """The requirements of each set of locks, sorted; the larger sets hold the smaller, but for `apart`.
 
     Args:
         project: pyproject.toml, parsed.
@@ -57,7 +57,8 @@ def lock_inputs(project: dict[str, Any]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = project["dependency-groups"]
     build = groups["build"]
     run = [*project["project"]["dependencies"], *extras["demo"]]
-    return {"build": sorted(build), "run": sorted(run), "dev": sorted({*build, *run, *groups["dev"]})}
+    dev = {*build, *run, *groups["dev"]}
+    return {"build": sorted(build), "run": sorted(run), "dev": sorted(dev), "apart": sorted(groups["apart"])}
 
 
 def digest(requirements: list[str]) -> str:
@@ -87,7 +88,8 @@ def _write(minor: str, inputs: dict[str, list[str]]) -> None:
     # The largest set first; the others take their versions from it, so that sets can share a .venv.
     dev = _resolve(minor, inputs["dev"], None)
     for name, requirements in inputs.items():
-        pins = dev if name == "dev" else _resolve(minor, requirements, dev)
+        # What is kept apart shares no environment with the others, so none of their versions.
+        pins = dev if name == "dev" else _resolve(minor, requirements, None if name == "apart" else dev)
         header = (
             f"# Lossloop, {name}, Python {minor}: written by `make lock`.\n# inputs: {digest(requirements)}\n"
         )

@@ -1,7 +1,7 @@
 """Makes .venv and installs the pinned requirements and this project into it.
 
 `python3 scripts/setup.py run` installs what `lossloop demo` needs, `dev` what tests, docs and benches need
-as well. A second call with nothing changed returns at once. Only the standard library is used, and syntax
+as well: next to .venv there is then .venv-apart, with other people's clients and servers. A second call with nothing changed returns at once. Only the standard library is used, and syntax
 that an old Python can read, so that it can say what is missing.
 """
 
@@ -34,11 +34,13 @@ def main(arguments: list[str]) -> int:
     if installed(venv, wanted, stamp):
         return 0
     started = time.monotonic()
-    print(f"Installing into {venv.name} for Python {minor}: about a minute.", flush=True)
+    print(f"Installing into {venv.name} for Python {minor}: one to three minutes.", flush=True)
     try:
         if not installed(venv, "run", stamp):
             _make(venv, minor)
         _install(venv, wanted, minor)
+        if wanted == "dev":
+            _make_apart(venv, minor)
     except subprocess.CalledProcessError as error:
         return _fail("this step failed (exit code {}):\n  {}".format(error.returncode, " ".join(error.cmd)))
     (venv / f".installed-{wanted}").write_text(stamp)
@@ -96,6 +98,13 @@ def _install(venv: Path, wanted: str, minor: str) -> None:
     lock = ROOT / "requirements" / f"{wanted}-{minor}.txt"
     _pip(venv, "--require-hashes", "--no-build-isolation", "-r", str(lock))
     _pip(venv, "--no-deps", "--no-build-isolation", "--editable", str(ROOT))
+
+
+def _make_apart(venv: Path, minor: str) -> None:
+    """The environment of what could not share ours; our code is not in it."""
+    apart = venv.with_name(f"{venv.name}-apart")
+    _run([sys.executable, "-m", "venv", "--clear", str(apart)])
+    _pip(apart, "--require-hashes", "-r", str(ROOT / "requirements" / f"apart-{minor}.txt"))
 
 
 def _pip(venv: Path, *arguments: str) -> None:
