@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-import pyarrow as pa
 from onnx import TensorProto, helper
 
 from lossloop.registry import Feature, FeatureKind, Manifest, Version
+from lossloop.serve.runtimes import Columns
 
 FEATURES = (
     Feature(name="x"),
@@ -82,8 +82,9 @@ class Scripted:
 
     answer: Callable[[list[float]], Sequence[Any]]
     asked: int = 0
+    native: bool = True
 
-    def predict(self, columns: Mapping[str, pa.Array]) -> npt.NDArray[np.float64]:
-        xs: list[float] = columns["x"].to_pylist()
+    def predict(self, columns: Columns) -> npt.NDArray[np.float64]:
+        xs: list[float] = columns["x"].tolist()
         self.asked += len(xs)
         return np.array(self.answer(xs), dtype=np.float64)

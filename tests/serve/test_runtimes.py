@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from lossloop.core.errors import InputError, MissingExtra, UnknownName
-from lossloop.serve.runtimes import EXTERNAL, RUNTIMES, Runtime, check_name, load
+from lossloop.serve.runtimes import EXTERNAL, RUNTIMES, Columns, Runtime, check_name, load
 from lossloop.serve.runtimes.base import Floats
 from lossloop.serve.runtimes.checks import check_runtime
 from lossloop.serve.runtimes.onnx import OnnxRuntime
@@ -36,8 +34,8 @@ ARTIFACTS: dict[str, dict[str, bytes]] = {
 @pytest.mark.parametrize("name", sorted(RUNTIMES))
 def test_every_runtime_keeps_its_contract(name: str) -> None:
     assert name in ARTIFACTS, f"say here what the runtime {name} can load"
-    some = {key: column.slice(0, 4) for key, column in ROWS.items()}
-    some["y"] = pa.array([2.0, 1.0, 4.0, -1.0])  # classes() fills in nothing
+    some = {key: column[:4] for key, column in ROWS.items()}
+    some["y"] = np.array([2.0, 1.0, 4.0, -1.0])  # classes() fills in nothing
     for artifact in ARTIFACTS[name].values():
         check_runtime(load(name, artifact), some)
 
@@ -50,14 +48,14 @@ def test_onnx_gets_what_was_sent_with_nulls_as_nan_and_as_no_text(flat: bool) ->
 
 
 def test_chances_of_classes_are_rows() -> None:
-    some = {**ROWS, "y": pa.array([2.0, 1.0, 4.0, -1.0])}
+    some = {**ROWS, "y": np.array([2.0, 1.0, 4.0, -1.0])}
     found = OnnxRuntime(classes()).predict(some)
     assert found.shape == (4, 3)
     assert np.allclose(found.sum(axis=1), 1.0)
 
 
 def test_what_float32_cannot_hold_is_infinite_and_no_warning() -> None:
-    some = {key: column.slice(0, 1) for key, column in ROWS.items()} | {"x": pa.array([1e300])}
+    some = {key: column[:1] for key, column in ROWS.items()} | {"x": np.array([1e300])}
     assert OnnxRuntime(additive()).predict(some).tolist() == [np.inf]
 
 
@@ -89,15 +87,19 @@ def test_an_unknown_runtime_is_told_which_there_are() -> None:
 class _Neighbourly:
     """A runtime that breaks the contract: a row's answer is the mean over all rows."""
 
-    def predict(self, columns: Mapping[str, pa.Array]) -> Floats:
-        xs = np.array(columns["x"].to_pylist(), dtype=np.float64)
+    native = True
+
+    def predict(self, columns: Columns) -> Floats:
+        xs = np.array(columns["x"], dtype=np.float64)
         return np.full(len(xs), xs.mean())
 
 
 class _Single:
     """A runtime that answers in single precision."""
 
-    def predict(self, columns: Mapping[str, pa.Array]) -> Floats:
+    native = True
+
+    def predict(self, columns: Columns) -> Floats:
         return np.zeros(len(columns["x"]), dtype=np.float32)
 
 

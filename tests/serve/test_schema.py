@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.registry import Feature, FeatureKind
-from lossloop.serve.schema import columns, problem, struct
+from lossloop.serve.schema import columns, of_arrow, problem, struct
 
 HOUR = Feature(name="hour")
 WIND = Feature(name="wind", nullable=True)
@@ -79,18 +79,28 @@ def test_a_wrong_name_in_the_place_of_a_nullable_one_is_found() -> None:
 
 def test_columns_have_the_features_types_and_null_where_absent() -> None:
     made = columns(FEATURES, [GOOD, {"hour": 2**60 + 1, "carrier": "AA"}])
-    assert {name: str(column.type) for name, column in made.items()} == {
-        "hour": "double", "wind": "double", "carrier": "string", "origin": "string"
+    assert {name: str(column.dtype) for name, column in made.items()} == {
+        "hour": "float64", "wind": "float64", "carrier": "object", "origin": "object"
     }  # fmt: skip
-    assert made["hour"].to_pylist() == [7.0, float(2**60)]
-    assert made["wind"].to_pylist() == [2.5, None]
-    assert made["origin"].to_pylist() == ["EWR", None]
+    assert made["hour"].tolist() == [7.0, float(2**60)]
+    assert np.array_equal(made["wind"], [2.5, np.nan], equal_nan=True)
+    assert made["origin"].tolist() == ["EWR", None]
 
 
 def test_the_log_holds_the_same_as_one_struct() -> None:
-    made = struct(FEATURES, [GOOD])
-    assert pa.types.is_struct(made.type)
-    assert made.to_pylist() == [{"hour": 7.0, "wind": 2.5, "carrier": "UA", "origin": "EWR"}]
+    made = struct(columns(FEATURES, [GOOD, {"hour": 7, "carrier": "UA"}]))
+    assert [str(field.type) for field in made.type] == ["double", "double", "string", "string"]
+    assert made.to_pylist() == [
+        {"hour": 7.0, "wind": 2.5, "carrier": "UA", "origin": "EWR"},
+        {"hour": 7.0, "wind": None, "carrier": "UA", "origin": None},
+    ]
+
+
+def test_what_arrow_holds_is_the_same_as_rows_are() -> None:
+    made = columns(FEATURES, [GOOD, {"hour": 7, "carrier": "UA"}])
+    logged = struct(made)
+    for name, column in made.items():
+        assert list(map(repr, of_arrow(logged.field(name)))) == list(map(repr, column))
 
 
 names = st.sampled_from(["hour", "wind", "carrier", "origin", "other"])
@@ -103,9 +113,9 @@ values = (
 @given(st.lists(st.dictionaries(names, values), max_size=5))
 def test_rows_without_a_problem_are_columns(rows: list[dict[str, Any]]) -> None:
     good = [row for index, row in enumerate(rows) if problem(FEATURES, row, index) is None]
-    made = columns(FEATURES, good)
+    made = struct(columns(FEATURES, good))
     for feature in FEATURES:
-        assert made[feature.name].to_pylist() == [
+        assert made.field(feature.name).to_pylist() == [
             float(row[feature.name])
             if feature.kind is FeatureKind.NUMBER and row.get(feature.name) is not None
             else row.get(feature.name)

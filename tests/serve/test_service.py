@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from lossloop.act.settings import Settings
@@ -27,6 +28,7 @@ from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import Rows, Table
 from lossloop.serve import batch as batches
 from lossloop.serve.batch import of_rows
+from lossloop.serve.given import Given
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
 from lossloop.serve.service import Answer, Outcome, Receipt
 from tests.serve.models import Scripted, additive, manifest
@@ -135,6 +137,17 @@ def answers(outcome: Outcome) -> list[float | list[float]]:
 
 def problems(outcome: Outcome | Receipt) -> list[tuple[int | None, str | None]]:
     return [(each.row, each.field) for each in outcome.problems]
+
+
+def test_columns_are_answered_like_rows(place: Place) -> None:
+    model = place.model(0.5)
+    place.follow()
+    given = Given(count=2, features={"x": np.array([1.0, 2.0]), "colour": ["red", None]}, ids=["a", None])
+    outcome = asyncio.run(place.running.service.predict(model, given))
+    assert answers(outcome) == [12.5, 4.0]
+    assert outcome.answers[0].id == "a"
+    again = place.predict(model, {"id": "a", "features": {"x": 1.0, "colour": "red"}})
+    assert again.answers[0] == outcome.answers[0]
 
 
 def test_what_is_predicted_is_logged_and_meets_its_outcome(place: Place) -> None:

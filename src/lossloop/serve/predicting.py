@@ -179,7 +179,7 @@ def _facts(arms: Arms, rows: Sequence[Made], failed: Sequence[Failed]) -> pa.Rec
             "propensity": [row.propensity for row in both],
             "shadow_version": [*(None if row.shadow is None else challenger for row in rows), *none],
             "shadow_y_pred": [*(row.shadow for row in rows), *none],
-            "features": struct(features, [row.asked.features for row in both]),
+            "features": struct(columns(features, [row.asked.features for row in both])),
             "latency_ms": [row.latency for row in both],
             "error": [*(None for _ in rows), *(row.why for row in failed)] if failed else None,
         },

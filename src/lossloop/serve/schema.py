@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from lossloop.core.errors import InputError, alternatives
 from lossloop.registry import Feature, FeatureKind
+from lossloop.serve.runtimes import Columns
 
 Row = Mapping[str, Any]
 
@@ -32,22 +34,33 @@ def problem(features: Sequence[Feature], row: Row, index: int) -> InputError | N
     return None
 
 
-def columns(features: Sequence[Feature], rows: Sequence[Row]) -> dict[str, pa.Array]:
-    """Rows that have no problem, as one Arrow array per feature: float64 or string, null where absent."""
-    return {feature.name: _column(feature, [row.get(feature.name) for row in rows]) for feature in features}
+def columns(features: Sequence[Feature], rows: Sequence[Row]) -> Columns:
+    """Rows that have no problem, as a runtime takes them."""
+    return {
+        feature.name: np.array([row.get(feature.name) for row in rows], dtype=_TYPES[feature.kind])
+        for feature in features
+    }
 
 
-def struct(features: Sequence[Feature], rows: Sequence[Row]) -> pa.Array:
-    """The same as one struct array, for the log."""
-    made = columns(features, rows)
-    return pa.StructArray.from_arrays(list(made.values()), names=list(made))
+def of_arrow(array: pa.Array) -> np.ndarray[Any, Any]:
+    """A column of numbers or of texts as a runtime takes it."""
+    if pa.types.is_string(array.type):
+        return np.asarray(array.to_numpy(zero_copy_only=False), dtype=object)
+    return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def _column(feature: Feature, values: Sequence[Any]) -> pa.Array:
-    if feature.kind is FeatureKind.CATEGORY:
-        return pa.array(values, pa.string())
-    # Arrow refuses whole numbers that no float holds exactly; the nearest one is what a model is given.
-    return pa.array([None if value is None else float(value) for value in values], pa.float64())
+def struct(columns: Columns) -> pa.Array:
+    """Columns as one struct array, for the log: null where they have none."""
+    made = [
+        pa.array(each, pa.string())
+        if each.dtype == object
+        else pa.array(each, pa.float64(), from_pandas=True)
+        for each in columns.values()
+    ]
+    return pa.StructArray.from_arrays(made, names=list(columns))
+
+
+_TYPES: Mapping[FeatureKind, type[Any]] = {FeatureKind.NUMBER: np.float64, FeatureKind.CATEGORY: object}
 
 
 def _names(features: Sequence[Feature]) -> list[str]:

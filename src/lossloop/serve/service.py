@@ -19,6 +19,7 @@ from lossloop.registry import Version, versions
 from lossloop.serve.batch import Batch, check_size
 from lossloop.serve.counters import BAD_ROW, Counters, reason_of
 from lossloop.serve.fleet import Fleet
+from lossloop.serve.given import Given
 from lossloop.serve.merging import Draft, Item
 from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked, since
 from lossloop.serve.reading import read_rows
@@ -26,6 +27,7 @@ from lossloop.serve.recorder import Recorder
 from lossloop.serve.recording import Taken, take_outcomes, take_predictions
 from lossloop.serve.repeats import Answer, Repeats
 from lossloop.serve.rowwise import Terms
+from lossloop.serve.wishes import USUAL, Wish
 
 ASKED_KEYS = ("id", "unit", "time", "features")
 
@@ -82,8 +84,10 @@ class Service:
         """Read back what was answered before a restart, so that it is answered the same again."""
         self._repeats.recall(reader, self._state.offsets())
 
-    async def predict(self, model: str, rows: Sequence[Any]) -> Outcome:
+    async def predict(self, model: str, rows: Sequence[Any] | Given, wish: Wish = USUAL) -> Outcome:
         """Answer rows and log the answers; a row asked for again is answered as the first time."""
+        if isinstance(rows, Given):
+            rows = rows.rows()
         check_size(len(rows) if isinstance(rows, list) else 0)
         # From here to the answer nothing is awaited, so one request is answered by one traffic.
         traffic, now = self._fleet.traffic(model), self._clock.now()

@@ -15,6 +15,7 @@ from lossloop.app.demo import flights
 from lossloop.core.clock import DAY, Micros
 from lossloop.losses import loss
 from lossloop.serve.runtimes import load
+from lossloop.serve.schema import of_arrow
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -71,9 +72,11 @@ def compare(
 
 def _predict(artifact: bytes, table: pa.Table) -> Floats:
     columns = {
-        feature.name: table[feature.name]
-        .cast(pa.string() if feature.kind == "category" else pa.float64())
-        .combine_chunks()
+        feature.name: of_arrow(
+            table[feature.name]
+            .cast(pa.string() if feature.kind == "category" else pa.float64())
+            .combine_chunks()
+        )
         for feature in flights.FEATURES
     }
     return load("onnx", artifact).predict(columns)

@@ -27,7 +27,8 @@ from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.joined.table import Table, history_of
 from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts, Feature, FeatureKind, Manifest
-from lossloop.serve.runtimes import RUNTIMES, load
+from lossloop.serve.runtimes import RUNTIMES, Columns, load
+from lossloop.serve.schema import of_arrow
 
 FIRST, EVERY = 28, (7, 28)
 MOST_ROWS = 5_000_000
@@ -206,7 +207,7 @@ def predictor(manifest: Manifest, artifact: bytes) -> Predict:
     return predict
 
 
-def columns_of(asked: pa.Table, features: Sequence[Feature]) -> dict[str, pa.Array]:
+def columns_of(asked: pa.Table, features: Sequence[Feature]) -> Columns:
     """The features of rows as a runtime takes them, from columns of their own or from JSON.
 
     Raises:
@@ -226,7 +227,7 @@ def columns_of(asked: pa.Table, features: Sequence[Feature]) -> dict[str, pa.Arr
         if (place := _place(asked, each.name)) is None:
             raise UnknownName("feature", each.name, asked.column_names, field=f"features.{each.name}")
         wanted = pa.string() if each.kind is FeatureKind.CATEGORY else pa.float64()
-        found[each.name] = asked[place].cast(wanted).combine_chunks()
+        found[each.name] = of_arrow(asked[place].cast(wanted).combine_chunks())
     return found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from lossloop.core.errors import UnknownName
-from lossloop.serve.runtimes.base import Runtime
+from lossloop.serve.runtimes.base import Columns, Runtime
 from lossloop.serve.runtimes.onnx import OnnxRuntime
 
 RUNTIMES: Mapping[str, Callable[[bytes], Runtime]] = {"onnx": OnnxRuntime}
@@ -26,4 +26,4 @@ def load(name: str, artifact: bytes) -> Runtime:
     return RUNTIMES[name](artifact)
 
 
-__all__ = ["EXTERNAL", "RUNTIMES", "Runtime", "check_name", "load"]
+__all__ = ["EXTERNAL", "RUNTIMES", "Columns", "Runtime", "check_name", "load"]

@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
-import pyarrow as pa
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
+Columns = Mapping[str, np.ndarray[Any, Any]]
+"""Rows by feature, in the order of the version's schema: numbers as float64 (n,) with NaN for null, categories
+as objects (n,) that are texts, or None for null."""
 
 
 class Runtime(Protocol):
-    """A loaded model."""
+    """A loaded model. It is asked from one thread at a time, and leaves the columns as they are."""
 
-    def predict(self, columns: Mapping[str, pa.Array]) -> Floats:
-        """Predictions for n rows: shape (n,), or (n, classes).
+    native: bool
+    """Whether it computes outside of Python: then it may run in the event loop, if it is fast."""
 
-        Args:
-            columns: One array of n per feature: float64 or string, null where a nullable feature is absent.
-        """
+    def predict(self, columns: Columns) -> Floats:
+        """Predictions for n rows: shape (n,), or (n, classes)."""
         ...

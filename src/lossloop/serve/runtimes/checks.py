@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
-import pyarrow as pa
 
-from lossloop.serve.runtimes.base import Runtime
+from lossloop.serve.runtimes.base import Columns, Runtime
 
 
-def check_runtime(runtime: Runtime, columns: Mapping[str, pa.Array]) -> None:
+def check_runtime(runtime: Runtime, columns: Columns) -> None:
     """Raise AssertionError where a runtime breaks the contract; `columns` holds two rows or more."""
     rows = len(next(iter(columns.values())))
     answers = runtime.predict(columns)
@@ -19,7 +16,7 @@ def check_runtime(runtime: Runtime, columns: Mapping[str, pa.Array]) -> None:
     assert np.isfinite(answers).all(), "predictions are finite"
     assert np.array_equal(answers, runtime.predict(columns)), "the same rows give the same bits"
     alone = np.concatenate(
-        [runtime.predict({k: v.slice(i, 1) for k, v in columns.items()}) for i in range(rows)]
+        [runtime.predict({k: v[i : i + 1] for k, v in columns.items()}) for i in range(rows)]
     )
     assert np.allclose(alone, answers, rtol=1e-6, atol=1e-7), (
         "a row's prediction does not depend on its neighbours"

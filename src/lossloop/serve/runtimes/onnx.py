@@ -6,14 +6,12 @@ Numbers go in as float32 with NaN for null, categories as strings with "" for nu
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from lossloop.core.errors import InputError, MissingExtra
-from lossloop.serve.runtimes.base import Floats
+from lossloop.serve.runtimes.base import Columns, Floats
 
 
 class OnnxRuntime:
@@ -23,6 +21,8 @@ class OnnxRuntime:
         MissingExtra: onnxruntime is not installed.
         InputError: The bytes are no ONNX model that this runtime can load.
     """
+
+    native = True
 
     def __init__(self, artifact: bytes) -> None:
         try:
@@ -39,15 +39,15 @@ class OnnxRuntime:
             raise InputError(f"not an ONNX model that can be loaded: {error}", field="artifact") from error
         self._output = self._session.get_outputs()[0].name
 
-    def predict(self, columns: Mapping[str, pa.Array]) -> Floats:
+    def predict(self, columns: Columns) -> Floats:
         feeds = {name: _input(column) for name, column in columns.items()}
         (found,) = self._session.run([self._output], feeds)
         answers = np.asarray(found, dtype=np.float64)
         return answers[:, 0] if answers.ndim == 2 and answers.shape[1] == 1 else answers
 
 
-def _input(column: pa.Array) -> np.ndarray[Any, Any]:
-    if pa.types.is_string(column.type):
-        return np.array([value or "" for value in column.to_pylist()], dtype=object)[:, None]
+def _input(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if column.dtype == object:
+        return np.array([value or "" for value in column.tolist()], dtype=object)[:, None]
     with np.errstate(over="ignore"):  # what is too large for float32 is infinite there
-        return np.asarray(column.to_numpy(zero_copy_only=False), dtype=np.float32)[:, None]
+        return column.astype(np.float32)[:, None]
