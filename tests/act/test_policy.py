@@ -349,3 +349,39 @@ def test_any_override_is_a_plan_or_an_input_error(changes: dict[str, Any]) -> No
 
 def test_actions_are_sorted() -> None:
     assert list(ACTIONS) == sorted(ACTIONS)
+
+
+GUARDED = """\
+model: m
+task: binary
+loss: brier
+labels: {mature_after: 1h}
+serving:
+  breaker: {errors: 2, of: 10, within: 5s}
+  fallback: {previous: false, answer: 0.5}
+  limits: [{high: 0.9, where: {country: [DE, 3]}, then: refuse}]
+  constraints: [{loss: "constraint_violation(high=0.8)", then: refuse}]
+"""
+
+
+def test_what_stands_between_a_version_and_its_caller_is_read() -> None:
+    serving = read_policy(GUARDED).serving
+    assert (serving.breaker.errors, serving.breaker.within, serving.fallback.answer) == (2, 5_000_000, 0.5)
+    assert serving.limits[0].where == {"country": ("DE", "3")}
+    assert serving.constraints[0].at_most == 0.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("answer: 0.5", "answer: soon", "line 7: serving.fallback.answer: 'soon' is no prediction"),
+        ("answer: 0.5", "answer: [0.5]", "line 7: serving.fallback.answer: a binary task answers one number"),
+        ("errors: 2", "errors: 30", "line 6: serving.breaker.errors: must lie between 0 and `of`"),
+        ("then: refuse}]\n  c", "then: never}]\n  c", "line 8: .*'never' is not possible"),
+        ("high: 0.9", "high: 9", "line 8: serving.limits.0.high: bounds of a probability"),
+        ("then: refuse}]\n", "maybe: 1}]\n", "unknown key 'maybe'"),
+    ],
+)
+def test_rules_of_serving_that_cannot_be_name_their_line(old: str, new: str, words: str) -> None:
+    with pytest.raises(PolicyError, match=words):
+        read_policy(GUARDED.replace(old, new, 1))

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossloop.act.watches import Duration, Share, Wrong
+from lossloop.act.watches import Share, Wrong
+from lossloop.core.clock import Duration
 from lossloop.core.records import Record
 
 

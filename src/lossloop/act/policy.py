@@ -16,13 +16,14 @@ import msgspec
 
 from lossloop.act.gates import AnyGate
 from lossloop.act.strict import Path, Problem, Reader, build
-from lossloop.act.watches import AnyWatch, Duration, Names, Share, SlicesWatch
+from lossloop.act.watches import AnyWatch, Names, Share, SlicesWatch
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
-from lossloop.core.clock import DAY, Micros, parse_duration
+from lossloop.core.clock import DAY, Duration, Micros, parse_duration
 from lossloop.core.cuts import MOST_CUTS, Cut, read_cut, resolved
 from lossloop.core.errors import InputError, PolicyError, alternatives
 from lossloop.core.records import Record
+from lossloop.core.serving import Serving, StaticAnswer
 from lossloop.core.sizes import parse_size
 from lossloop.core.tasks import Task, read_label
 
@@ -124,6 +125,8 @@ class Policy(Record, frozen=True):
     probation: Duration = 14 * DAY
     cooldown: Duration = 14 * DAY
     retention: Retention | None = None
+    serving: Serving = Serving()
+    """What stands between a version's answer and its caller, where Lossloop serves."""
 
     @property
     def calendar(self) -> Calendar:
@@ -207,11 +210,9 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
             yield Problem(("watches", name, key), message)
     if policy.rollout is not None:
         yield from _plan(policy.rollout, ("rollout",))
+    for path, message in policy.serving.problems(policy.task):
+        yield Problem(("serving", *path), message)
     yield from _reactions(policy)
-    for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
-        for name in names:
-            if name not in ACTIONS:
-                yield Problem((field,), f"{name!r} is no action; {alternatives(name, ACTIONS)}")
 
 
 def _absence(policy: Policy) -> Iterator[Problem]:
@@ -280,6 +281,10 @@ def _reactions(policy: Policy) -> Iterator[Problem]:
             yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
         if name == ROLLOUT and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
             yield Problem(("on", name), "a rollout acts by itself; of it one can only be notified")
+    for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
+        for name in names:
+            if name not in ACTIONS:
+                yield Problem((field,), f"{name!r} is no action; {alternatives(name, ACTIONS)}")
 
 
 def _plan(plan: Plan, path: Path) -> Iterator[Problem]:
@@ -354,6 +359,20 @@ def _names(value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _answer(value: Any) -> float | tuple[float, ...]:
+    """A prediction that is stated."""
+    numbers = value if isinstance(value, list) else [value]
+    if not numbers or not all(
+        isinstance(each, int | float) and not isinstance(each, bool) for each in numbers
+    ):
+        raise ValueError(f"{value!r} is no prediction; write a number, or a list of numbers")
+    try:
+        read = tuple(map(float, numbers))
+    except OverflowError:
+        raise ValueError("is larger than any number that can be computed with") from None
+    return read if isinstance(value, list) else read[0]
+
+
 _READERS: dict[Any, Reader] = {
     Duration: _duration,
     Share: _share,
@@ -362,4 +381,5 @@ _READERS: dict[Any, Reader] = {
     Quota: _quota,
     Size: _size,
     SliceBy: read_cut,
+    StaticAnswer: _answer,
 }

@@ -24,7 +24,7 @@ from lossloop.core.errors import Conflict
 from lossloop.core.ids import digest
 from lossloop.core.records import Decision, Verdict
 from lossloop.core.traffic import Traffic
-from lossloop.registry import CHALLENGER, CHAMPION, versions
+from lossloop.registry import CHALLENGER, CHAMPION, PREVIOUS, versions
 
 
 class Acting:
@@ -191,7 +191,12 @@ class Acting:
     def route(self) -> None:
         """Write the traffic that champion and rollout ask for; the servers follow it."""
         champion = versions.alias(self.books.documents, self.model, CHAMPION)
-        traffic = Traffic(model=self.model, task=self.books.policy(self.model).task, champion=champion)
+        policy = self.books.policy(self.model)
+        previous = versions.alias(self.books.documents, self.model, PREVIOUS)
+        traffic = Traffic(
+            model=self.model, task=policy.task, champion=champion, serving=policy.serving,
+            previous=previous if policy.serving.fallback.previous else None,
+        )  # fmt: skip
         rollout = self.books.rollout(self.model)
         if rollout is not None and rollout.running:
             traffic = msgspec.structs.replace(

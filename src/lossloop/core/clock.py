@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Annotated, Protocol
 
 from lossloop.core.errors import InputError
 
 Micros = int
 """Microseconds since 1970-01-01T00:00:00Z."""
+Duration = Annotated[Micros, "duration"]
+"""A span in microseconds, written ``12h``."""
 
 SECOND: Micros = 1_000_000
 MINUTE: Micros = 60 * SECOND

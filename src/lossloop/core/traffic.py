@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lossloop.core.records import Record
+from lossloop.core.serving import Serving
 from lossloop.core.tasks import Task
 
 
@@ -20,8 +21,12 @@ class Traffic(Record, frozen=True):
     share: float = 0.0
     shadow: bool = False
     salt: str = ""
+    previous: int | None = None
+    """The champion before, which answers where nobody else does; None where it need not be held ready."""
+    serving: Serving = Serving()
 
     @property
     def versions(self) -> tuple[int, ...]:
-        """The versions that answer."""
-        return tuple(number for number in (self.champion, self.challenger) if number is not None)
+        """The versions that are held ready to answer."""
+        held = (self.champion, self.challenger, self.previous)
+        return tuple(dict.fromkeys(number for number in held if number is not None))
