@@ -32,7 +32,7 @@ from lossloop.app.system import free_port
 
 READY_WITHIN = 120.0
 WARM_UP = 3.0
-BESIDE = "lossloop.app.up applier"
+BESIDE = "lossloop.app.parts.applier"
 """The command line of what folds the log beside the server."""
 
 

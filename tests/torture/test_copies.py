@@ -112,7 +112,7 @@ def test_a_second_lossloop_on_a_directory_is_refused_and_a_second_server_counts_
             Folding(place.home)
         port = free_port("127.0.0.1")
         second = subprocess.Popen(
-            [sys.executable, "-m", "lossloop.app.up", "server", "127.0.0.1", str(port)],
+            [sys.executable, "-m", "lossloop.app.parts.server", "127.0.0.1", str(port)],
             env={**os.environ, "LOSSLOOP_STATE": str(place.home.path), PARENT: str(os.getpid())},
         )
         try:

@@ -15,7 +15,7 @@ from lossloop.app.home import Home
 from lossloop.app.loop import Loop
 from lossloop.app.pace import Pace
 from lossloop.core.clock import SECOND, Clock, SystemClock
-from lossloop.core.errors import StateError
+from lossloop.core.errors import InUse, StateError
 from lossloop.ledger.applier import Applier, ApplierLock
 from lossloop.ledger.base import Log
 from lossloop.ledger.facts import tick
@@ -27,6 +27,8 @@ from lossloop.ledger.store import Store
 
 PACE = ((1.0, 0.0005), (10.0, 0.01), (60.0, 0.02), (float("inf"), 0.04))
 """Pauses between two looks at the log, by the seconds for which it has not grown."""
+FREE_WITHIN = 3.0
+"""Seconds."""
 TICK_EVERY = SECOND
 TICK_BEHIND = SECOND // 4
 """By how much a tick lies back. A fact has its time before it is on disk: a tick that overtook it would be
@@ -153,6 +155,24 @@ def folding_in(database: Database, home: Home, clock: Clock | None = None) -> St
 
     _sign(home)
     return Crew(database, begin)
+
+
+def when_free(home: Home) -> Steps:
+    """What this process may fold.
+
+    Where another one holds the directory's lock, this waits a moment: what a killed predecessor left ends
+    soon, and so does a command's fold.
+    """
+    if home.database is not None:
+        return folding_in(home.database, home)
+    deadline = time.monotonic() + FREE_WITHIN
+    while True:
+        try:
+            return Folding(home)
+        except InUse:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
 
 
 def fold_until(folding: Steps, stop: Callable[[], bool]) -> None:

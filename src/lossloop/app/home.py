@@ -43,6 +43,8 @@ from lossloop.ledger.sqlite.state import FORMAT, State
 from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts
 
+STATE = "LOSSLOOP_STATE"
+"""The variable that names the state directory."""
 STORE = "LOSSLOOP_STORE"
 """The variable that names a database, in place of the settings."""
 
@@ -201,6 +203,11 @@ def database_at(address: str) -> Database | None:
         if not address:
             raise StateError(f"the store's address is taken from a variable that is not set: {name}")
     return Database(url=address) if address else None
+
+
+def here() -> Home:
+    """The state directory that this process was started over."""
+    return Home(path=Path(os.environ[STATE]))
 
 
 def init(path: Path, settings: Settings | None = None) -> Home:

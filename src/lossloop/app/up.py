@@ -4,31 +4,25 @@
     applier   folds the log: joins, judges, decides
     worker    carries out what was decided outside: retraining, notifications
 
-Each may be killed at any moment and is started again; each ends when this process does.
+Each may be killed at any moment and is started again; each ends when this process does. What they run is in
+`lossloop.app.parts`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from types import FrameType
 
 import urllib3
-from granian import Granian
-from granian.constants import HTTPModes, Interfaces
-from granian.log import LogLevels
 
-from lossloop.app.fold import Folding, Steps, fold_until, folding_in, folds
-from lossloop.app.home import Home
-from lossloop.app.system import PARENT, check_port, free_port, watch_parent
-from lossloop.app.worker import Worker
+from lossloop.app.fold import folds, when_free
+from lossloop.app.home import STATE, Home
+from lossloop.app.system import PARENT, check_port, free_port
 from lossloop.core.errors import InUse, StateError
 
 PARTS = ("applier", "server", "worker")
@@ -61,9 +55,9 @@ class Up:
         try:
             check_port(self.host, self.port)
         except InUse:
-            _folding(self._home).close()  # most often it is this directory's own: another port is no help
+            when_free(self._home).close()  # most often it is this directory's own: another port is no help
             raise
-        _folding(self._home).close()
+        when_free(self._home).close()
         for part in PARTS:
             self._spawn(part)
         self._await_ready()
@@ -118,9 +112,11 @@ class Up:
         self._processes[part] = self._process(part)
 
     def _process(self, part: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "lossloop.app.up", part, self.host, str(self.port)]
+        command = [sys.executable, "-m", f"lossloop.app.parts.{part}"]
+        if part == "server":
+            command += [self.host, str(self.port)]
         state, parent = str(self._home.path.resolve()), str(os.getpid())
-        environment = {**os.environ, "LOSSLOOP_STATE": state, PARENT: parent}
+        environment = {**os.environ, STATE: state, PARENT: parent}
         # What parts say goes to standard error: standard output belongs to whoever started them.
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR)
 
@@ -160,75 +156,3 @@ def running(home: Home, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[U
             yield up
     finally:
         up.stop()
-
-
-def _folding(home: Home) -> Steps:
-    """What this process may fold."""
-    if home.database is not None:
-        return folding_in(home.database, home)
-    return _when_free(home)
-
-
-def _when_free(home: Home) -> Folding:
-    """Wait a moment for the lock: what a killed predecessor left ends soon, and so does a command's fold."""
-    deadline = time.monotonic() + 3.0
-    while True:
-        try:
-            return Folding(home)
-        except InUse:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-
-
-class _Stop:
-    """Set by SIGTERM and SIGINT."""
-
-    def __init__(self) -> None:
-        self._asked = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._ask)
-
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
-
-    def __call__(self) -> bool:
-        return self._asked
-
-
-def _serve(host: str, port: int) -> None:
-    os.environ[PARENT] = str(os.getpid())  # of the process that will answer
-    server = Granian(
-        "lossloop.app.http:create", factory=True, interface=Interfaces.ASGI, address=host, port=port,
-        workers=1, http=HTTPModes.http1, websockets=False, log_level=LogLevels.warning,
-    )  # fmt: skip
-    server.serve()
-
-
-def main() -> None:
-    """One part, as a process of its own."""
-    part, host, port = sys.argv[1:]
-    watch_parent()
-    try:
-        _run(part, Home(path=Path(os.environ["LOSSLOOP_STATE"])), host, int(port))
-    except StateError as error:
-        print(f"the {part} ends: {error}", file=sys.stderr, flush=True)
-        sys.exit(1)
-
-
-def _run(part: str, home: Home, host: str, port: int) -> None:
-    if part == "server":
-        _serve(host, port)
-        return
-    if part == "applier":
-        folding = _folding(home)
-        fold_until(folding, _Stop())
-        folding.close()
-        return
-    worker = Worker(home)
-    worker.run(_Stop())
-    worker.close()
-
-
-if __name__ == "__main__":
-    main()

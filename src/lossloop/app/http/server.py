@@ -7,7 +7,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
@@ -16,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from lossloop.app.home import Home
+from lossloop.app.home import Home, here
 from lossloop.app.http.bodies import MOST_BYTES, Bodies, Receive
 from lossloop.app.http.door import Door, Scope, Send, respond
 from lossloop.app.http.endpoints import ROUTES
@@ -29,7 +28,7 @@ from lossloop.app.system import watch_parent
 def create() -> Application:
     """The application over the directory that the environment variable LOSSLOOP_STATE names."""
     watch_parent()
-    return Application(Home(path=Path(os.environ["LOSSLOOP_STATE"])))
+    return Application(here())
 
 
 class Application:
