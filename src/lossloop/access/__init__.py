@@ -1,5 +1,11 @@
-"""Who may do what. For now one token, made at `init`, that may do everything."""
+"""Who may do what: tokens with roles, and what an endpoint asks of them."""
 
-from lossloop.access.tokens import TokenBook, bearer
+from lossloop.access.book import TokenBook, TokenCheck
+from lossloop.access.callers import ANYONE, Caller
+from lossloop.access.roles import RIGHTS, SCOPES, AccessRole, Right, roles_with
+from lossloop.access.tokens import OWNER, Token, bearer
 
-__all__ = ["TokenBook", "bearer"]
+__all__ = [
+    "ANYONE", "OWNER", "RIGHTS", "SCOPES", "AccessRole", "Caller", "Right", "Token", "TokenBook",
+    "TokenCheck", "bearer", "roles_with",
+]  # fmt: skip

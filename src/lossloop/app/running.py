@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from lossloop.access.tokens import TokenCheck
+from lossloop.access import TokenCheck
 from lossloop.act import outbox
 from lossloop.act.settings import Settings
 from lossloop.app.books import Books
@@ -33,7 +33,7 @@ class Running:
     service: Service
     recorder: Recorder
     follower: Follower
-    token: TokenCheck
+    tokens: TokenCheck
     clock: Clock
     settings: Settings
 
@@ -74,7 +74,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
         service=service,
         recorder=recorder,
         follower=Follower(state, fleet),
-        token=home.tokens.checker(),
+        tokens=home.tokens.checker(),
         clock=clock,
         settings=settings,
     )

@@ -12,7 +12,8 @@ LossloopError
 │   ├── Away                a database does not answer; it may be back in a moment
 │   └── StorageFull         the disk refuses; nothing was acknowledged
 ├── Overloaded              more was sent than can be taken just now; nothing was acknowledged
-├── AccessError             no token, or one that may not do this
+├── AccessError             no token, or one that is not good
+│   └── Forbidden           a good token that may not do this; the message names the role that may
 └── MissingExtra            an optional library is not installed
 """
 
@@ -100,7 +101,11 @@ class Overloaded(LossloopError):
 
 
 class AccessError(LossloopError):
-    """No token, or one that may not do this."""
+    """No token, or one that is not good."""
+
+
+class Forbidden(AccessError):
+    """A good token that may not do this; the message names the role that may."""
 
 
 class MissingExtra(LossloopError):

@@ -47,6 +47,9 @@ _COMMANDS = {
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
     "labels wanted": ("lossloop.app.cli.labels:wanted", "List predictions that wait for an audit."),
+    "token create": ("lossloop.app.cli.token:create", "Make a token with a role."),
+    "token list": ("lossloop.app.cli.token:list_tokens", "Show who has a token."),
+    "token revoke": ("lossloop.app.cli.token:revoke", "Let a token be good no longer."),
     "loss switch": ("lossloop.app.cli.loss:switch", "Let a loss that runs beside judge from now on."),
     "loss recompute": ("lossloop.app.cli.loss:recompute", "Compute a loss over history."),
 }
@@ -56,6 +59,7 @@ _FAMILIES = {
     "labels": "When labels come, and what is missing.",
     "ledger": "The record of facts.",
     "loss": "Losses over history, and which of them judges.",
+    "token": "Who may do what over the network.",
 }
 """What the first words of commands of two words have in common."""
 

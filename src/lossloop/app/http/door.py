@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from lossloop.access import ANYONE, Caller
 from lossloop.app.http.bodies import Bodies, Receive, decoded, unpacked
 from lossloop.app.http.endpoints import ARROW, Call, Endpoint
 from lossloop.app.http.problems import Unsupported, details, problem, status_of
@@ -22,6 +23,7 @@ LONGEST_WAIT = 60.0
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d+(?:\.\d+)?)")
 _ARROW = ARROW.encode()
 _LATER = ((b"retry-after", b"1"),)
+_HOW = ((b"www-authenticate", b'Bearer realm="lossloop"'),)
 _PASSES = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 
 Scope = Mapping[str, Any]
@@ -42,6 +44,7 @@ class Door:
         self._endpoint = endpoint
         self._running = running
         self._bodies = bodies
+        self._names_model = "model" in getattr(endpoint.body, "__struct_fields__", ())
         self._reader = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -61,17 +64,34 @@ class Door:
 
     async def _answer(self, running: Running, scope: Scope, receive: Receive) -> tuple[int, Any]:
         headers = dict(scope["headers"])
-        if not self._endpoint.open:
-            running.token.require(headers.get(b"authorization", b"").decode("latin-1"))
+        path = scope.get("path_params") or {}
+        # Who may not ask is told so before the body is read.
+        caller = self._caller(running, headers, path)
         body = None if self._reader is None else await self._body(scope, headers, receive)
+        if (model := getattr(body, "model", None)) is not None:
+            caller.require_model(model)
         prefer = headers.get(b"prefer")
         call = Call(
             running=running,
-            path=scope.get("path_params") or {},
+            path=path,
             body=body,
             wait=0.0 if prefer is None else _patience(prefer),
+            caller=caller,
         )
         return await self._endpoint.handler(call)
+
+    def _caller(self, running: Running, headers: Headers, path: Mapping[str, str]) -> Caller:
+        """Who asks; raise AccessError or Forbidden where that may not be."""
+        endpoint = self._endpoint
+        if endpoint.open:
+            return ANYONE
+        caller = running.tokens.caller(headers.get(b"authorization", b"").decode("latin-1"))
+        caller.require(endpoint.right)
+        if "model" in path:
+            caller.require_model(path["model"])
+        elif not self._names_model and not endpoint.by_model:
+            caller.require_all_models()
+        return caller
 
     async def _body(self, scope: Scope, headers: Headers, receive: Receive) -> Any:
         length = headers.get(b"content-length", b"")
@@ -118,5 +138,7 @@ async def respond(send: Send, status: int, reply: dict[str, Any] | str) -> None:
     headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode())]
     if status in _PASSES:
         headers += _LATER
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers += _HOW
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from lossloop import losses
+from lossloop.access import Caller, Right
 from lossloop.act.policy import read_policy
 from lossloop.app.charts import read_history, watch_charts
 from lossloop.app.commands import (
@@ -49,6 +50,8 @@ class Call:
     path: dict[str, str]
     body: Any
     wait: float
+    caller: Caller
+    """Who asks; the door has seen to it that the endpoint's right is held, and the named model met."""
 
 
 ARROW, JSON, TEXT = "application/vnd.apache.arrow.stream", "application/json", "text/plain"
@@ -64,12 +67,22 @@ class Endpoint:
     path: str
     summary: str
     handler: Handler
+    right: Right
+    """What the caller's token must allow."""
     body: type[requests.Body] | None = None
     stream: type[requests.Stream] | None = None
     """What else than JSON it takes: an Arrow stream."""
     answers: str = JSON
-    open: bool = False
-    """Whether it answers without a token."""
+    by_model: bool = False
+    """Whether the handler itself holds the answer to the caller's models, as neither path nor body names one.
+
+    Where one is named, the door sees to it; anything else is for tokens for all models.
+    """
+
+    @property
+    def open(self) -> bool:
+        """Whether it answers without a token."""
+        return self.right is Right.ANYONE
 
 
 async def _health(call: Call) -> Reply:
@@ -142,7 +155,7 @@ async def _show_metrics(call: Call) -> Reply:
 
 
 async def _list_models(call: Call) -> Reply:
-    return 200, {"models": call.running.books.models()}
+    return 200, {"models": [name for name in call.running.books.models() if call.caller.meets(name)]}
 
 
 async def _show_model(call: Call) -> Reply:
@@ -184,6 +197,7 @@ async def _show_prediction(call: Call) -> Reply:
 
 
 async def _set_policy(call: Call) -> Reply:
+    call.caller.require_model(read_policy(call.body.text).model)
     check_policy(call.body.text, call.running.settings, call.running.state)
     return await _command(call, SetPolicy(text=call.body.text))
 
@@ -256,48 +270,60 @@ COMMAND_PATIENCE = 10.0
 _READING = asyncio.Semaphore(1)
 
 ROUTES: tuple[Endpoint, ...] = (
-    Endpoint(method="GET", path="/v1/health", handler=_health, open=True,
+    Endpoint(method="GET", path="/v1/health", handler=_health, right=Right.ANYONE,
              summary="Whether the server answers, and how far the loop has come."),
-    Endpoint(method="GET", path="/metrics", handler=_show_metrics, answers=TEXT,
+    Endpoint(method="GET", path="/metrics", handler=_show_metrics, right=Right.VIEW, answers=TEXT,
              summary="What the server counts, as text for Prometheus."),
-    Endpoint(method="GET", path="/v1/models", handler=_list_models, summary="The names of all models."),
-    Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model,
+    Endpoint(method="GET", path="/v1/models", handler=_list_models, right=Right.ENTER, by_model=True,
+             summary="The names of all models."),
+    Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model, right=Right.VIEW,
              summary="A model's versions, aliases, traffic, watches, rollout and counts."),
-    Endpoint(method="GET", path="/v1/models/{model}/decisions", handler=_list_decisions,
+    Endpoint(method="GET", path="/v1/models/{model}/decisions", handler=_list_decisions, right=Right.VIEW,
              summary="Every decision on a model, oldest first."),
-    Endpoint(method="GET", path="/v1/models/{model}/labels", handler=_show_labels,
+    Endpoint(method="GET", path="/v1/models/{model}/labels", handler=_show_labels, right=Right.VIEW,
              summary="How late labels come, from which age to judge, and what missing ones can hide."),
-    Endpoint(method="GET", path="/v1/models/{model}/charts", handler=_show_charts,
+    Endpoint(method="GET", path="/v1/models/{model}/charts", handler=_show_charts, right=Right.VIEW,
+
              summary="What a model's watches saw, as charts: losses with bands, evidence, decisions marked."),
-    Endpoint(method="GET", path="/v1/models/{model}/metrics", handler=_measure_model,
+    Endpoint(method="GET", path="/v1/models/{model}/metrics", handler=_measure_model, right=Right.VIEW,
              summary="Accuracy, F1, AUC, calibration and the like, by version and role."),
-    Endpoint(method="GET", path="/v1/models/{model}/labels/wanted", handler=_list_wanted,
+    Endpoint(method="GET", path="/v1/models/{model}/labels/wanted", handler=_list_wanted, right=Right.VIEW,
              summary="Predictions that were drawn for an audit and wait for their label."),
     Endpoint(method="GET", path="/v1/models/{model}/predictions/{id:path}", handler=_show_prediction,
+             right=Right.VIEW,
              summary="One prediction, with its outcome if that has come."),
-    Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, body=requests.PredictBody,
+    Endpoint(method="POST", path="/v1/models/{model}/predict", handler=_predict, right=Right.PREDICTIONS,
+             body=requests.PredictBody,
              summary="Predict rows with the version that each row's unit meets, and log the answers."),
-    Endpoint(method="POST", path="/v1/predictions", handler=_record_predictions,
+    Endpoint(method="POST", path="/v1/predictions", handler=_record_predictions, right=Right.PREDICTIONS,
              body=requests.PredictionsBody, stream=requests.PredictionsStream,
              summary="Log predictions that another system made."),
-    Endpoint(method="POST", path="/v1/outcomes", handler=_record_outcomes,
+    Endpoint(method="POST", path="/v1/outcomes", handler=_record_outcomes, right=Right.OUTCOMES,
              body=requests.OutcomesBody, stream=requests.OutcomesStream, summary="Log what happened."),
-    Endpoint(method="POST", path="/v1/losses", handler=_compute_losses, body=requests.LossesBody,
+    Endpoint(method="POST", path="/v1/losses", handler=_compute_losses, right=Right.ENTER, by_model=True,
+             body=requests.LossesBody,
              summary="Compute losses of predictions and outcomes; nothing is kept."),
-    Endpoint(method="PUT", path="/v1/policy", handler=_set_policy, body=requests.PolicyBody,
+    Endpoint(method="PUT", path="/v1/policy", handler=_set_policy, right=Right.ADMIN, by_model=True,
+             body=requests.PolicyBody,
              summary="Put a policy in force."),
-    Endpoint(method="POST", path="/v1/models/{model}/loss", handler=_switch_loss, body=requests.LossBody,
+    Endpoint(method="POST", path="/v1/models/{model}/loss", handler=_switch_loss, right=Right.ADMIN,
+             body=requests.LossBody,
              summary="Let a loss that runs beside judge from now on; the past is replayed first."),
-    Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout,
+    Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout, right=Right.OPERATE,
              body=requests.RolloutBody, summary="Put a version on its way into the traffic."),
-    Endpoint(method="POST", path="/v1/models/{model}/promote", handler=_promote, body=requests.PromoteBody,
+    Endpoint(method="POST", path="/v1/models/{model}/promote", handler=_promote, right=Right.OPERATE,
+             body=requests.PromoteBody,
              summary="Give a version all the traffic at once."),
-    Endpoint(method="POST", path="/v1/models/{model}/rollback", handler=_roll_back, body=requests.ReasonBody,
+    Endpoint(method="POST", path="/v1/models/{model}/rollback", handler=_roll_back, right=Right.OPERATE,
+             body=requests.ReasonBody,
              summary="Take the challenger off the traffic, or go back to the champion before."),
-    Endpoint(method="POST", path="/v1/freeze", handler=_freeze, body=requests.ReasonBody,
+    Endpoint(method="POST", path="/v1/freeze", handler=_freeze, right=Right.OPERATE,
+             body=requests.ReasonBody,
              summary="Stop all actions; verdicts go on."),
-    Endpoint(method="DELETE", path="/v1/freeze", handler=_unfreeze, body=requests.ReasonBody,
+    Endpoint(method="DELETE", path="/v1/freeze", handler=_unfreeze, right=Right.OPERATE,
+             body=requests.ReasonBody,
              summary="Let actions go on."),
-    Endpoint(method="POST", path="/v1/clock", handler=_move_clock, body=requests.TickBody,
+    Endpoint(method="POST", path="/v1/clock", handler=_move_clock, right=Right.ADMIN,
+             body=requests.TickBody,
              summary="Move a replay's clock; refused in live use."),
 )  # fmt: skip
