@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from lossloop.core.records import Decision, Interval, Record, Role, Verdict, VerdictKind
 from lossloop.core.tasks import Task
-from lossloop.core.traffic import Traffic
+from lossloop.core.traffic import Arm, Traffic
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 intervals = st.builds(
@@ -62,7 +62,7 @@ def test_an_interval_that_is_still_open_is_no_number_in_json() -> None:
 
 def test_verdicts_are_listed_worst_first() -> None:
     assert list(VerdictKind) == ["alarm", "error", "no_data", "inconclusive", "better", "healthy"]
-    assert list(Role) == ["champion", "challenger"]
+    assert list(Role) == ["champion", "challenger", "holdout", "override"]
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ def test_verdicts_are_listed_worst_first() -> None:
 def test_traffic_names_the_versions_that_answer(
     champion: int | None, challenger: int | None, versions: tuple[int, ...]
 ) -> None:
-    traffic = Traffic(model="m", task=Task.BINARY, champion=champion, challenger=challenger)
+    arms = () if challenger is None else (Arm(version=challenger),)
+    traffic = Traffic(model="m", task=Task.BINARY, champion=champion, arms=arms)
     assert traffic.versions == versions
     assert (traffic.share, traffic.shadow) == (0.0, False)

@@ -9,7 +9,7 @@ import pytest
 
 from lossloop.core.errors import Conflict, UnknownName
 from lossloop.core.tasks import Task
-from lossloop.core.traffic import Traffic
+from lossloop.core.traffic import Arm, Traffic
 from lossloop.ledger.sqlite.state import State
 from lossloop.registry import Artifacts, versions
 from lossloop.serve.fleet import Fleet
@@ -29,7 +29,8 @@ class Place:
         return versions.register(self.state, model, manifest(artifact=name), at=0).number
 
     def route(self, champion: int | None = None, challenger: int | None = None, *, model: str = "m") -> None:
-        traffic = Traffic(model=model, task=Task.REGRESSION, champion=champion, challenger=challenger)
+        arms = () if challenger is None else (Arm(version=challenger),)
+        traffic = Traffic(model=model, task=Task.REGRESSION, champion=champion, arms=arms)
         self.state.put("traffic", model, traffic)
 
     def follow(self) -> list[str]:

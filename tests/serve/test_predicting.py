@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lossloop.core.errors import InputError
 from lossloop.core.tasks import Task
-from lossloop.core.traffic import Traffic
+from lossloop.core.traffic import Arm, Traffic
 from lossloop.serve.assign import goes_to_challenger
 from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked
 from lossloop.serve.repeats import Sent
@@ -38,8 +38,9 @@ def arms(
     challenger: Callable[[list[float]], Sequence[Any]] | None = negated,
     **traffic: Any,
 ) -> Arms:
-    usual = {"task": Task.REGRESSION, "share": 0.5, "salt": "s"}
-    split = Traffic(model="m", champion=1, challenger=2, **{**usual, **traffic})
+    usual = {"task": Task.REGRESSION, "salt": "s"}
+    arm = Arm(version=2, share=traffic.pop("share", 0.5))
+    split = Traffic(model="m", champion=1, arms=(arm,), **{**usual, **traffic})
     return Arms(
         traffic=split,
         champion=(version(1), Scripted(champion)),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from lossloop.act.watches import Share, Wrong
+from lossloop.act.watches import Wrong
 from lossloop.core.clock import Duration
 from lossloop.core.records import Record
+from lossloop.core.written import Share
 
 
 class Gate(Record, frozen=True, tag_field="kind"):

@@ -16,7 +16,7 @@ import msgspec
 
 from lossloop.act.gates import AnyGate
 from lossloop.act.strict import Path, Problem, Reader, build
-from lossloop.act.watches import AnyWatch, Names, Share, SlicesWatch
+from lossloop.act.watches import AnyWatch, Names, SlicesWatch
 from lossloop.act.yaml import load
 from lossloop.core.calendar import Calendar
 from lossloop.core.clock import DAY, Duration, Micros, parse_duration
@@ -26,6 +26,7 @@ from lossloop.core.records import Record
 from lossloop.core.serving import Serving, StaticAnswer
 from lossloop.core.sizes import parse_size
 from lossloop.core.tasks import Task, read_label
+from lossloop.core.written import Share
 
 Blocks = Annotated[int, "blocks"]
 """A number of blocks, written ``21 blocks`` or ``21``."""

@@ -13,9 +13,7 @@ from typing import Annotated
 from lossloop.core.clock import Duration
 from lossloop.core.records import Record
 from lossloop.core.seasons import Season
-
-Share = Annotated[float, "share"]
-"""A share of 1, written ``5%`` or ``0.05``."""
+from lossloop.core.written import Share
 
 LEAST = 1e-100
 """Of a limit or a tolerance: losses are divided by it, and the largest is 1e100."""

@@ -23,7 +23,7 @@ from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict
 from lossloop.core.ids import digest
 from lossloop.core.records import Decision, Verdict
-from lossloop.core.traffic import Traffic
+from lossloop.core.traffic import Arm, Traffic
 from lossloop.registry import CHALLENGER, CHAMPION, PREVIOUS, versions
 
 
@@ -200,7 +200,7 @@ class Acting:
         rollout = self.books.rollout(self.model)
         if rollout is not None and rollout.running:
             traffic = msgspec.structs.replace(
-                traffic, challenger=rollout.challenger, share=rollout.share,
+                traffic, arms=(Arm(version=rollout.challenger, share=rollout.share),),
                 shadow=rollout.stage is Stage.SHADOW, salt=rollout.salt,
             )  # fmt: skip
         self.books.documents.put("traffic", self.model, traffic)

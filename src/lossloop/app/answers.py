@@ -22,7 +22,6 @@ from lossloop.core.records import Record
 from lossloop.ledger.facts import optional
 from lossloop.ledger.joined.columns import numbers
 from lossloop.ledger.joined.join import Arrivals
-from lossloop.ledger.joined.table import ROLES
 from lossloop.summaries import Latencies
 
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -90,12 +89,9 @@ def present(books: Books, model: str) -> list[Answered]:
     traffic, moment = books.traffic(model), np.array([books.now()])
     block = int(books.policy(model).calendar.blocks(moment)[0])
     found = []
-    for version, role in (
-        () if traffic is None else zip((traffic.champion, traffic.challenger), ROLES, strict=True)
-    ):
-        if version is not None:
-            each = books.documents.get(_KIND, _key(model, (version, role, block)), Answered)
-            found.append(each or Answered(version=version, role=role, block=block))
+    for version, role in () if traffic is None else traffic.answering:
+        each = books.documents.get(_KIND, _key(model, (version, str(role), block)), Answered)
+        found.append(each or Answered(version=version, role=str(role), block=block))
     return found
 
 

@@ -59,7 +59,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "frozen": msgspec.to_builtins(books.frozen()),
         "aliases": versions.aliases(books.documents, model),
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
-        "traffic": _without_salt(books.traffic(model)),
+        "traffic": _traffic(books.traffic(model)),
         "rollout": None if rollout is None else _rollout(books, rollout),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
@@ -118,7 +118,6 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
 def _rollout(books: Books, rollout: Rollout) -> dict[str, Any]:
     """A rollout, its share of the traffic, the chance of each mistake that it has, and what its gates say."""
     plan, told = rollout.plan, _without_salt(rollout)
-    assert told is not None
     told["plan"] |= {
         "step_for": format_duration(plan.step_for), "decide_within": format_duration(plan.decide_within)
     }  # fmt: skip
@@ -132,12 +131,22 @@ def _rollout(books: Books, rollout: Rollout) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _without_salt(found: Traffic | Rollout | None) -> dict[str, Any] | None:
-    """As plain values: who knows what units are assigned by could choose the version that they meet."""
-    told: dict[str, Any] | None = msgspec.to_builtins(found)
-    if told is not None:
-        told.pop("salt", None)
+def _traffic(traffic: Traffic | None) -> dict[str, Any] | None:
+    """Who should answer; of a rollout, whose arm is the only one, also as its challenger and the share."""
+    if traffic is None:
+        return None
+    told = _without_salt(traffic)
+    if len(traffic.arms) == 1:
+        told |= {"challenger": traffic.challenger} | ({"share": traffic.share} if traffic.share else {})
+    if not traffic.held_out:
+        told.pop("serving", None)
     return told
+
+
+def _without_salt(found: Traffic | Rollout) -> dict[str, Any]:
+    """As plain values: who knows what units are assigned by could choose the version that they meet."""
+    told: dict[str, Any] = msgspec.to_builtins(found)
+    return {name: value for name, value in told.items() if name not in ("salt", "holdout_salt")}
 
 
 def _version(version: Version) -> dict[str, Any]:

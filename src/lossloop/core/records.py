@@ -18,6 +18,11 @@ class Role(StrEnum):
 
     CHAMPION = "champion"
     CHALLENGER = "challenger"
+    """A version in a rollout, or an arm of an experiment."""
+    HOLDOUT = "holdout"
+    """The version that the held-out share of the units keeps."""
+    OVERRIDE = "override"
+    """A version that a tester asked for by its number: nothing is judged on it."""
 
 
 class VerdictKind(StrEnum):

@@ -9,6 +9,7 @@ from typing import Annotated
 
 from lossloop.core.clock import SECOND, Duration
 from lossloop.core.errors import InputError
+from lossloop.core.holdout import Holdout
 from lossloop.core.records import Record
 from lossloop.core.tasks import LISTED, Task, read_prediction
 
@@ -123,6 +124,7 @@ class Serving(Record, frozen=True):
     fallback: Fallback = Fallback()
     limits: tuple[Limit, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    holdout: Holdout | None = None
 
     def problems(self, task: Task) -> Iterator[Wrong]:
         """What is wrong with it under a task, by the path of the key."""
@@ -134,6 +136,8 @@ class Serving(Record, frozen=True):
         for name, found in (("limits", self.limits), ("constraints", self.constraints)):
             if len(found) > MOST_GUARDS:
                 yield (name,), f"at most {MOST_GUARDS} are looked at for each answer, not {len(found)}"
+        if self.holdout is not None:
+            yield from _under(("holdout",), self.holdout.problems())
         yield from self._static(task)
 
     def _static(self, task: Task) -> Iterator[Wrong]:

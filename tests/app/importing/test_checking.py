@@ -184,7 +184,10 @@ def test_outcomes_are_taken_by_the_rules_of_the_endpoint(rows: list[tuple[Any, .
         ({"y_pred": ["?", "0.5", "1"]}, ("y_pred", "y_pred must be a number, not '?'")),
         ({"y_pred": [None, 0.5, 0.5]}, ("y_pred", "y_pred must be a number, not null")),
         ({"version": [7, 1, 2]}, ("version", "unknown version of m '7'; there are: 1, 2")),
-        ({"role": ["boss", "x", None]}, ("role", "role must be one of champion, challenger, not 'boss'")),
+        (
+            {"role": ["boss", "x", None]},
+            ("role", "role must be one of champion, challenger, holdout, override, not 'boss'"),
+        ),
         ({"propensity": [0.0, 1.0, None]}, ("propensity", "propensity must lie in (0, 1], not 0.0")),
         ({"time": ["", "2021-01-01T00:00:00Z", "2021-01-01T00:00:00Z"]}, ("time", "the time is empty")),
     ],

@@ -36,7 +36,7 @@ from lossloop.ledger.joined.slicing import NOT_SLICED, Sliced, dictionary_of
 from lossloop.ledger.joined.stream import Stream, stacked
 from lossloop.ledger.store import Store
 
-ROLES: tuple[str, ...] = (Role.CHAMPION, Role.CHALLENGER)
+ROLES: tuple[str, ...] = (Role.CHAMPION, Role.CHALLENGER, Role.HOLDOUT, Role.OVERRIDE)
 """What the numbers in the column `role` mean."""
 ROWS, LABELS = "rows", "labels"
 MOST_OPEN = 10 * PART_ROWS
