@@ -10,7 +10,7 @@ import pytest
 
 from lossloop.core.serving import Breaker, Constraint, Fallback, Limit, Serving, Then
 from lossloop.core.tasks import Task
-from lossloop.core.traffic import Traffic
+from lossloop.core.traffic import Arm, Traffic
 
 
 def wrong(task: Task = Task.REGRESSION, **serving: Any) -> list[tuple[Any, ...]]:
@@ -113,6 +113,6 @@ def test_rules_reach_a_server_as_they_were_written(answer: Any) -> None:
 
 
 def test_a_version_is_held_ready_once_whatever_it_is() -> None:
-    sent = Traffic(model="m", task=Task.BINARY, champion=3, challenger=2, previous=2)
+    sent = Traffic(model="m", task=Task.BINARY, champion=3, arms=(Arm(version=2),), previous=2)
     assert sent.versions == (3, 2)
     assert Traffic(model="m", task=Task.BINARY).versions == ()

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from lossloop.core.records import Role
 from lossloop.core.holdout import Holdout
+from lossloop.core.records import Role
 from lossloop.core.serving import Serving
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Arm, Traffic
@@ -163,7 +163,7 @@ def test_other_processes_draw_alike() -> None:
 
 
 def test_rows_outside_the_slice_stay_with_the_champion() -> None:
-    traffic = split(0.5, only={"carrier": ("UA", "DL"), "stops": (0.0,)})
+    traffic = split(0.5, only={"carrier": ("UA", "DL"), "stops": ("0",)})
     found = met(traffic, carrier="UA", stops=0.0)
     assert stats.binomtest(found[2], len(KEYS), 0.5).pvalue > 1e-4
     for features in ({"carrier": "AA", "stops": 0.0}, {"carrier": "UA", "stops": 1.0}, {"carrier": "UA"}):
@@ -185,7 +185,7 @@ def test_a_unit_meets_its_arm_whenever_its_row_lies_in_the_slice() -> None:
 
 
 def test_numbers_and_texts_of_columns_are_compared_as_they_are() -> None:
-    traffic = split(0.999, only={"stops": (1.0, "two")})
+    traffic = split(0.999, only={"stops": ("1", "two", "nan")})
     column = np.array([1.0, 2.0, math.nan])
     assert [each.role for each in assign(traffic, ["a", "a", "a"], {"stops": column})] == [
         Role.CHALLENGER, Role.CHAMPION, Role.CHAMPION,

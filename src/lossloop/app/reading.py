@@ -138,8 +138,6 @@ def _traffic(traffic: Traffic | None) -> dict[str, Any] | None:
     told = _without_salt(traffic)
     if len(traffic.arms) == 1:
         told |= {"challenger": traffic.challenger} | ({"share": traffic.share} if traffic.share else {})
-    if not traffic.held_out:
-        told.pop("serving", None)
     return told
 
 

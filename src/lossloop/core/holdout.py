@@ -23,7 +23,7 @@ class Holdout(Record, frozen=True):
     version: int
     period: Duration = 90 * DAY
     error: Share = 0.05
-    """The chance in a period to find the others worse though they are not; and as much to find them better."""
+    """The chance in a period to find the others worse though they are not; and as much for better."""
 
     def problems(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
         """What is wrong with it, by key."""

@@ -31,7 +31,7 @@ class Traffic(Record, frozen=True):
     """One in a rollout, several in an experiment."""
     shadow: bool = False
     salt: str = ""
-    only: dict[str, tuple[str | float, ...]] = {}
+    only: dict[str, tuple[str, ...]] = {}
     """Rows that are drawn have one of these values in each of these features; the champion has all others."""
     previous: int | None = None
     """The champion before, which answers where nobody else does; None where it need not be held ready."""

@@ -6,6 +6,3 @@ from typing import Annotated
 
 Share = Annotated[float, "share"]
 """A share of 1, written ``5%`` or ``0.05``."""
-
-Values = Annotated[tuple[str | float, ...], "values"]
-"""Some values of a feature, written ``[UA, DL]`` or ``[1, 2.5]``."""

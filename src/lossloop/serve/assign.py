@@ -12,8 +12,9 @@ be held out.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -114,8 +115,15 @@ def _eligible(traffic: Traffic, features: Mapping[str, Any], count: int) -> Sequ
     """Which rows have a wanted value in each feature that the arms are restricted to."""
     found = [True] * count
     for name, wanted in traffic.only.items():
-        values = frozenset(wanted)
+        values = frozenset({*wanted, *_numbers(wanted)})
         column = features.get(name)
         for row in range(count):
             found[row] = found[row] and column is not None and column[row] in values
     return found
+
+
+def _numbers(texts: Sequence[str]) -> Iterator[float]:
+    """Those of some texts that are numbers, as a feature has them."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            yield float(text)
