@@ -37,6 +37,11 @@ def test_a_breaker_that_cannot_be_is_refused(breaker: dict[str, int], key: str) 
     assert wrong(breaker=Breaker(**breaker)) == [("breaker", key)]
 
 
+@pytest.mark.parametrize(("deadline", "problems"), [(None, []), (1, []), (0, [("deadline",)])])
+def test_a_deadline_lasts(deadline: int | None, problems: list[tuple[str]]) -> None:
+    assert wrong(deadline=deadline) == problems
+
+
 def test_no_errors_is_a_breaker_that_never_opens() -> None:
     assert not wrong(breaker=Breaker(errors=0))
 

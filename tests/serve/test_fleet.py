@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from lossloop.core.errors import Conflict, UnknownName
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Arm, Traffic
 from lossloop.ledger.sqlite.state import State
-from lossloop.registry import Artifacts, versions
+from lossloop.registry import Artifacts, Feature, versions
 from lossloop.serve.fleet import Fleet
 from tests.serve.models import additive, manifest
 
@@ -39,10 +40,14 @@ class Place:
         missing = self.fleet.missing(wanted)
         self.fleet.load(missing)
         self.fleet.swap(wanted)
-        return [version.name for version in missing]
+        return [version.name for version, _ in missing]
 
     def champion(self, model: str = "m") -> str:
-        return self.fleet.champion(self.fleet.traffic(model))[0].name
+        return f"{model}:{self.fleet.arms(model).traffic.champion}"
+
+    def challenger(self, model: str = "m") -> str | None:
+        arms = self.fleet.arms(model)
+        return f"{model}:{arms.traffic.challenger}" if arms.traffic.challenger in arms.lanes else None
 
 
 @pytest.fixture
@@ -114,7 +119,6 @@ def test_a_version_served_elsewhere_is_not_asked(place: Place) -> None:
         Conflict, match="m:1 is served by another system; send its predictions to /v1/predictions"
     ):
         place.champion()
-    assert place.fleet.challenger(place.fleet.traffic("m")) is None
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed", "unreadable", "no model"])
@@ -135,7 +139,7 @@ def test_what_cannot_be_loaded_is_told_and_does_not_stop_the_others(
     place.route(1, 2)
     assert place.follow() == ["m:1", "m:2"]
     assert place.champion() == "m:1"
-    assert place.fleet.challenger(place.fleet.traffic("m")) is None
+    assert place.challenger() is None
     assert "m:2 cannot be loaded: " in capsys.readouterr().err
     assert place.follow() == [], "it is not tried again and again"
     place.route(2)
@@ -149,9 +153,45 @@ def test_a_challenger_answers_where_there_is_one(place: Place) -> None:
     place.register(1.0)
     place.route(1)
     place.follow()
-    assert place.fleet.challenger(place.fleet.traffic("m")) is None
+    assert place.challenger() is None
     place.route(1, 2)
     place.follow()
-    found = place.fleet.challenger(place.fleet.traffic("m"))
-    assert found is not None
-    assert found[0].name == "m:2"
+    assert place.challenger() == "m:2"
+
+
+def test_traffic_that_has_not_changed_keeps_its_arms(place: Place) -> None:
+    place.register()
+    place.register(1.0, model="n")
+    place.route(1)
+    place.route(1, model="n")
+    place.follow()
+    before = place.fleet.arms("m")
+    place.register(2.0, model="n")
+    place.route(2, model="n")
+    place.follow()
+    assert place.fleet.arms("m") is before
+
+
+def test_the_champion_before_answers_for_one_that_cannot_be_loaded(place: Place) -> None:
+    place.register()
+    place.route(1)
+    place.follow()
+    versions.register(place.state, "m", manifest(artifact=place.artifacts.put(b"no model")), at=0)
+    traffic = Traffic(model="m", task=Task.REGRESSION, champion=2, previous=1)
+    place.state.put("traffic", "m", traffic)
+    assert place.follow() == ["m:2"]
+    arms = place.fleet.arms("m")
+    assert (arms.traffic.champion, list(arms.lanes)) == (2, [1])
+
+
+def test_a_version_that_fails_its_warm_up_takes_no_traffic(
+    place: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place.register()
+    other = (Feature(name="unheard of"),)
+    made = msgspec.structs.replace(manifest(artifact=place.artifacts.put(additive())), features=other)
+    versions.register(place.state, "m", made, at=0)
+    place.route(1, 2)
+    place.follow()
+    assert place.challenger() is None
+    assert "m:2 cannot be loaded: it failed at its first rows (" in capsys.readouterr().err

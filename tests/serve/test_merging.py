@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -124,3 +126,28 @@ def test_no_row_is_lost_and_there_are_never_more_frames(given: list[Item]) -> No
         key: sorted(ids) for key, ids in rows(alone).items()
     }
     assert len(found) <= min(len(given), 8)
+
+
+def predicted(*xs: float | None, **features: list[str | None]) -> Draft:
+    """Predictions that were made here."""
+    made = draft(*map(str, xs))
+    columns = {"x": np.array(xs, dtype=np.float64)}
+    columns |= {name: np.array(values, dtype=object) for name, values in features.items()}
+    return replace(made, columns={k: v for k, v in made.columns.items() if k != "features"}, features=columns)
+
+
+def test_features_are_one_struct_below_the_other_and_null_where_there_are_none() -> None:
+    (frame,) = merge(predicted(1.0, None, colour=["red", None]), predicted(2.0, colour=[""]))
+    assert [str(each.type) for each in frame.batch.column("features").type] == ["double", "string"]
+    assert frame.batch.column("features").to_pylist() == [
+        {"x": 1.0, "colour": "red"}, {"x": None, "colour": None}, {"x": 2.0, "colour": ""}
+    ]  # fmt: skip
+
+
+def test_features_of_another_schema_are_a_frame_of_their_own() -> None:
+    one, other = merge(predicted(1.0), predicted(2.0, colour=["red"]), predicted(3.0))
+    assert (ids(one), ids(other)) == (["1.0", "3.0"], ["2.0"])
+
+
+def test_features_have_a_size() -> None:
+    assert size_of(predicted(1.0, colour=["r" * 1000])) > size_of(predicted(1.0, colour=["r"])) + 900

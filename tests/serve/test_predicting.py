@@ -1,263 +1,238 @@
-"""Each row is answered by the version that its unit meets; a challenger's failure costs nobody theirs."""
+"""Each row is answered by the version that it is drawn to; a failure costs nobody what another can answer."""
 
 from __future__ import annotations
 
 import math
+import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lossloop.core.errors import InputError
 from lossloop.core.tasks import Task
-from lossloop.core.traffic import Arm, Traffic
 from lossloop.serve.assign import goes_to_challenger
-from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked
-from lossloop.serve.repeats import Sent
-from tests.serve.models import Scripted, version
-
-
-def doubled(xs: list[float]) -> list[float]:
-    return [2 * x for x in xs]
-
-
-def negated(xs: list[float]) -> list[float]:
-    return [-x for x in xs]
-
-
-def raises(xs: list[float]) -> list[float]:
-    raise RuntimeError("never thought of")
-
-
-def arms(
-    champion: Callable[[list[float]], Sequence[Any]] = doubled,
-    challenger: Callable[[list[float]], Sequence[Any]] | None = negated,
-    **traffic: Any,
-) -> Arms:
-    usual = {"task": Task.REGRESSION, "salt": "s"}
-    arm = Arm(version=2, share=traffic.pop("share", 0.5))
-    split = Traffic(model="m", champion=1, arms=(arm,), **{**usual, **traffic})
-    return Arms(
-        traffic=split,
-        champion=(version(1), Scripted(champion)),
-        challenger=None if challenger is None else (version(2), Scripted(challenger)),
-    )
-
-
-def asked(count: int, units: Sequence[str | None] | None = None) -> list[Asked]:
-    """Rows with x = 1, 2, ... that are ids too."""
-    return [
-        Asked(
-            sent=Sent(id=str(i + 1), unit=None if units is None else units[i], content=b"c", time=7),
-            features={"x": float(i + 1)},
-        )
-        for i in range(count)
-    ]
-
-
-def rows(found: Arms, sent: Sequence[Asked]) -> list[dict[str, Any]]:
-    """The facts that were made."""
-    _, batch = answer(found, sent)
-    return [] if batch is None else said(batch)
-
-
-def said(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """Facts, with what they mean by what they leave out."""
-    unsaid = {
-        "role": "champion", "propensity": 1.0, "shadow_version": None, "shadow_y_pred": None, "error": None
-    }  # fmt: skip
-    return [{**unsaid, **row} for row in batch.to_pylist()]
+from lossloop.serve.lanes import LATE, NO_ANSWER
+from lossloop.serve.repeats import Answer
+from tests.serve.arms import HURRIED, Say, arms, asked, doubled, facts, negated, raises, said
+from tests.serve.models import Scripted
 
 
 def test_without_a_challenger_all_is_the_champions() -> None:
-    facts = rows(arms(challenger=None, share=0.0), asked(3))
-    assert [(fact["version"], fact["role"], fact["propensity"]) for fact in facts] == [
+    found = said(arms(challenger=None, share=0.0), asked(1, 2, 3))
+    assert [(row["version"], row["role"], row["propensity"]) for row in facts(found)] == [
         (1, "champion", 1.0)
     ] * 3
-    assert [fact["y_pred"] for fact in facts] == [2.0, 4.0, 6.0]
-    assert [fact["shadow_version"] for fact in facts] == [None] * 3
+    assert [row["y_pred"] for row in facts(found)] == [2.0, 4.0, 6.0]
+    assert found.answers == [Answer(id=str(x), version=1, role="champion", y_pred=2.0 * x) for x in (1, 2, 3)]
+
+
+def test_requests_that_meet_are_one_run_and_one_draft() -> None:
+    found = arms(challenger=None)
+    answered = said(found, asked(1), asked(2, 3), asked(4))
+    assert [each.y_pred for each in answered.answers if isinstance(each, Answer)] == [2, 4, 6, 8]
+    assert [row["id"] for row in facts(answered)] == ["1", "2", "3", "4"]
+    assert [row["features"]["x"] for row in facts(answered)] == [1, 2, 3, 4]
+    assert len({row["latency_ms"] for row in facts(answered)}) == 1
 
 
 @given(st.floats(0.01, 0.99))
-def test_every_row_is_answered_by_its_arm_and_says_the_chance_of_it(share: float) -> None:
-    sent = asked(50)
-    answers, batch = answer(arms(share=share), sent)
-    assert batch is not None
-    for row, given_, fact in zip(sent, answers, said(batch), strict=True):
-        assert given_ is not None
-        meets = goes_to_challenger("s", row.sent.id, share)
-        x = row.features["x"]
-        assert (fact["version"], fact["role"]) == ((2, "challenger") if meets else (1, "champion"))
-        assert fact["propensity"] == (share if meets else 1 - share)
-        assert fact["y_pred"] == given_.y_pred == (-x if meets else 2 * x)
-        assert (given_.id, given_.version, given_.role) == (fact["id"], fact["version"], fact["role"])
+def test_a_row_is_drawn_by_its_share_and_says_the_chance_of_it(share: float) -> None:
+    found, rows = arms(share=share), asked(*range(1, 51))
+    for id, arm in zip(rows.ids, found.draw(rows), strict=True):
+        meets = goes_to_challenger("s", id, share)
+        assert (arm.version, arm.role) == ((2, "challenger") if meets else (1, "champion"))
+        assert arm.propensity == (share if meets else 1 - share)
 
 
 def test_a_unit_keeps_its_arm_whatever_its_rows_are_called() -> None:
-    facts = rows(arms(), asked(40, ["ann", "bob"] * 20))
-    assert len({fact["version"] for fact in facts if fact["unit"] == "ann"}) == 1
-    assert len({fact["version"] for fact in facts if fact["unit"] == "bob"}) == 1
+    drawn = arms().draw(asked(*range(40), units=["ann", "bob"] * 20))
+    assert len(set(drawn[::2])) == len(set(drawn[1::2])) == 1
 
 
-def test_the_challenger_is_asked_only_for_its_own_rows() -> None:
-    found = arms(share=0.3)
-    facts = rows(found, asked(200))
-    assert found.challenger is not None
-    runtime = found.challenger[1]
-    assert isinstance(runtime, Scripted)
-    assert runtime.asked == sum(fact["version"] == 2 for fact in facts)
+def test_nobody_is_drawn_to_a_challenger_without_a_share() -> None:
+    for found in (arms(share=0.0), arms(shadow=True)):
+        assert {each.version for each in found.draw(asked(*range(100)))} == {1}
+
+
+def test_a_challengers_rows_are_its_own() -> None:
+    found = arms(share=0.25)
+    answered = said(found, asked(1, 2), to=2)
+    assert [(row["version"], row["role"], row["propensity"], row["y_pred"]) for row in facts(answered)] == [
+        (2, "challenger", 0.25, -1.0), (2, "challenger", 0.25, -2.0)
+    ]  # fmt: skip
+    champion = found.lanes[1]._runtime
+    assert isinstance(champion, Scripted)
+    assert champion.asked == 0, "nobody asks it for rows that others answer"
 
 
 def test_in_shadow_both_answer_and_nobody_gets_the_challengers() -> None:
-    answers, batch = answer(arms(shadow=True, share=0.0), asked(3))
-    assert batch is not None
-    facts = said(batch)
-    assert [each.y_pred for each in answers if each] == [2.0, 4.0, 6.0]
-    assert [(fact["shadow_version"], fact["shadow_y_pred"]) for fact in facts] == [
+    answered = said(arms(shadow=True, share=0.0), asked(1, 2, 3))
+    assert [each.y_pred for each in answered.answers if isinstance(each, Answer)] == [2.0, 4.0, 6.0]
+    rows = facts(answered)
+    assert [(row["shadow_version"], row["shadow_y_pred"]) for row in rows] == [
         (2, -1.0),
         (2, -2.0),
         (2, -3.0),
     ]
-    assert {(fact["version"], fact["role"], fact["propensity"]) for fact in facts} == {(1, "champion", 1.0)}
+    assert {(row["version"], row["role"], row["propensity"]) for row in rows} == {(1, "champion", 1.0)}
 
 
-def nan_at(place: float) -> Callable[[list[float]], list[float]]:
+def nan_at(place: float) -> Say:
     return lambda xs: [math.nan if x == place else -x for x in xs]
 
 
-@pytest.mark.parametrize("challenger", [raises, None, lambda xs: [], lambda xs: [math.nan] * len(xs)])
-@pytest.mark.parametrize("shadow", [True, False])
-def test_a_challenger_that_fails_costs_nobody_an_answer_and_is_no_evidence(
-    challenger: Callable[[list[float]], list[float]] | None, shadow: bool
-) -> None:
-    found = arms(challenger=challenger, shadow=shadow)
-    sent = asked(40)
-    answers, batch = answer(found, sent)
-    assert batch is not None
-    assert [each.y_pred for each in answers if each] == doubled([row.features["x"] for row in sent])
-    facts = said(batch)
-    for row, fact in zip(sent, facts[:40], strict=True):
-        assert (fact["version"], fact["role"], fact["shadow_version"]) == (1, "champion", None)
-        if not shadow:
-            drawn = goes_to_challenger("s", row.sent.id, 0.5)
-            assert fact["propensity"] == (1.0 if drawn else 0.5), (
-                "who went where it was not drawn to is not judged"
-            )
-    drawn_there = [row for row in sent if goes_to_challenger("s", row.sent.id, 0.5)]
-    failed = [] if shadow or challenger is None else drawn_there
-    assert len(facts) == 40 + len(failed), "what failed is evidence of its own"
-    for row, fact in zip(failed, facts[40:], strict=True):
-        assert (fact["version"], fact["role"], fact["propensity"]) == (2, "challenger", 0.5)
-        assert (fact["y_pred"], fact["content"], fact["features"]["x"]) == (None, None, row.features["x"])
-        assert fact["error"] in ("RuntimeError", "InputError", "no valid answer")
-        assert fact["id"] != row.sent.id, "the caller's id was answered"
+BROKEN: list[Say] = [raises, lambda xs: [], lambda xs: [math.nan] * len(xs), lambda xs: [[0.5]] * len(xs)]
+"""Raises, gives too few answers, gives none that is one, gives answers of the wrong shape."""
+
+
+@pytest.mark.parametrize("challenger", BROKEN)
+@pytest.mark.parametrize("inline", [1000, 0])
+def test_a_challenger_that_fails_costs_nobody_an_answer_and_is_evidence(challenger: Say, inline: int) -> None:
+    found = arms(challenger=challenger, inline=inline)
+    answered = said(found, asked(1, 2), asked(3), to=2)
+    assert [each.y_pred for each in answered.answers if isinstance(each, Answer)] == [2.0, 4.0, 6.0]
+    rows = facts(answered)
+    assert [(row["version"], row["role"], row["propensity"]) for row in rows[:3]] == [
+        (1, "champion", 1.0)
+    ] * 3, "who went where it was not drawn to is not judged"
+    for x, row in zip((1, 2, 3), rows[3:], strict=True):
+        assert (row["version"], row["role"], row["propensity"]) == (2, "challenger", 0.5)
+        assert (row["y_pred"], row["content"], row["features"]["x"]) == (None, None, x)
+        assert row["error"] in ("RuntimeError", "InputError", "no valid answer")
+        assert row["id"] not in ("1", "2", "3"), "the caller's id was answered"
+
+
+def test_a_challenger_that_cannot_be_asked_is_no_evidence() -> None:
+    found = arms(challenger=None)
+    rows = facts(said(found, asked(1), to=2))
+    assert [(row["version"], row["propensity"]) for row in rows] == [(1, 1.0)]
+
+
+@pytest.mark.parametrize("challenger", BROKEN)
+def test_a_shadow_that_fails_is_left_out(challenger: Say) -> None:
+    rows = facts(said(arms(challenger=challenger, shadow=True, share=0.0), asked(1, 2)))
+    assert [(row["y_pred"], row["shadow_version"], row["error"]) for row in rows] == [
+        (2.0, None, None), (4.0, None, None)
+    ]  # fmt: skip
 
 
 def test_one_bad_answer_of_a_challenger_is_one_row() -> None:
-    facts = rows(arms(challenger=nan_at(2.0), shadow=True), asked(3))
-    assert [fact["shadow_y_pred"] for fact in facts] == [-1.0, None, -3.0]
-    assert [fact["shadow_version"] for fact in facts] == [2, None, 2]
+    rows = facts(said(arms(challenger=nan_at(2.0), shadow=True, share=0.0), asked(1, 2, 3)))
+    assert [row["shadow_y_pred"] for row in rows] == [-1.0, None, -3.0]
+    assert [row["shadow_version"] for row in rows] == [2, None, 2]
+
+
+def test_one_bad_answer_of_a_canary_is_one_failure() -> None:
+    found = arms(challenger=nan_at(1.0))
+    rows = facts(said(found, asked(1, 2, 3), to=2))
+    assert [(row["version"], row["y_pred"], row["propensity"]) for row in rows] == [
+        (1, 2.0, 1.0), (2, -2.0, 0.5), (2, -3.0, 0.5), (2, None, 0.5)
+    ]  # fmt: skip
+    assert rows[-1]["error"] == "no valid answer"
+
+
+def poisoned(xs: list[float]) -> list[float]:
+    if 2.0 in xs:
+        raise ValueError("2 is more than it can take")
+    return doubled(xs)
+
+
+def test_one_requests_row_does_not_cost_the_others_theirs() -> None:
+    answered = said(arms(champion=poisoned), asked(1), asked(2, 3), asked(4))
+    assert [each if isinstance(each, str) else each.y_pred for each in answered.answers] == [
+        2.0, "ValueError", "ValueError", 8.0
+    ]  # fmt: skip
+    assert [(row["y_pred"], row["error"]) for row in facts(answered)] == [
+        (2.0, None), (8.0, None), (None, "ValueError"), (None, "ValueError")
+    ]  # fmt: skip
+
+
+def test_where_the_champion_fails_the_one_before_answers() -> None:
+    answered = said(arms(champion=poisoned, previous=negated), asked(1), asked(2))
+    assert answered.answers == [
+        Answer(id="1", version=1, role="champion", y_pred=2.0),
+        Answer(id="2", version=3, role="champion", y_pred=-2.0),
+    ]
+    assert [(row["version"], row["propensity"], row["error"]) for row in facts(answered)] == [
+        (1, 0.5, None), (3, 1.0, None), (1, 0.5, "ValueError")
+    ]  # fmt: skip
+
+
+def test_a_champion_that_raises_has_failed_all_rows() -> None:
+    answered = said(arms(champion=raises), asked(1, 2))
+    assert answered.answers == ["RuntimeError"] * 2
+    assert [(row["version"], row["role"], row["y_pred"], row["error"]) for row in facts(answered)] == [
+        (1, "champion", None, "RuntimeError")
+    ] * 2
+
+
+def test_a_row_that_nobody_has_a_valid_answer_to_is_not_logged() -> None:
+    answered = said(arms(champion=nan_at(2.0)), asked(1, 2, 3))
+    assert [each if isinstance(each, str) else each.y_pred for each in answered.answers] == [
+        -1.0, NO_ANSWER, -3.0
+    ]  # fmt: skip
+    assert [row["id"] for row in facts(answered)] == ["1", "3"]
+    assert said(arms(champion=nan_at(1.0)), asked(1)).draft is None
+
+
+def test_a_failing_version_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
+    said(arms(challenger=raises, shadow=True, share=0.0), asked(1))
+    assert capsys.readouterr().err == "m:2 failed: never thought of\n"
 
 
 def test_what_each_version_took_is_said_of_its_own_rows() -> None:
     def slow(xs: list[float]) -> list[float]:
         time.sleep(0.02)
-        return [-x for x in xs]
+        return [math.nan]
 
-    facts = rows(arms(challenger=slow), asked(40))
-    took = {number: {fact["latency_ms"] for fact in facts if fact["version"] == number} for number in (1, 2)}
-    (mine,), (theirs,) = took[1], took[2]
-    assert 0 <= mine < theirs
-    assert theirs >= 20
-
-
-def test_one_bad_answer_of_a_canary_is_one_failure() -> None:
-    found = arms(challenger=nan_at(1.0), share=0.999999)
-    facts = rows(found, asked(3))
-    assert [(fact["version"], fact["y_pred"]) for fact in facts] == [
-        (1, 2.0),
-        (2, -2.0),
-        (2, -3.0),
-        (2, None),
-    ]
-    assert facts[-1]["error"] == "no valid answer"
-
-
-def test_a_champion_that_raises_has_failed_all_rows() -> None:
-    batch = failures(arms(), asked(4), "RuntimeError", 3.5)
-    facts = said(batch)
-    assert [(fact["version"], fact["role"], fact["y_pred"], fact["error"]) for fact in facts] == [
-        (1, "champion", None, "RuntimeError")
-    ] * 4
-    assert {fact["latency_ms"] for fact in facts} == {3.5}
-    drawn = [goes_to_challenger("s", str(number + 1), 0.5) for number in range(4)]
-    assert [fact["propensity"] for fact in facts] == [1.0 if each else 0.5 for each in drawn]
-
-
-def test_a_failing_challenger_is_told_of(capsys: pytest.CaptureFixture[str]) -> None:
-    answer(arms(challenger=raises, shadow=True), asked(1))
-    assert capsys.readouterr().err == "m:2 failed: never thought of\n"
-
-
-def test_a_row_that_the_champion_cannot_answer_is_left_out_and_the_others_are_not() -> None:
-    answers, batch = answer(arms(champion=nan_at(2.0), challenger=None, share=0.0), asked(3))
-    assert [each and each.y_pred for each in answers] == [-1.0, None, -3.0]
-    assert batch is not None
-    assert batch.column("id").to_pylist() == ["1", "3"]
-
-
-def test_where_no_row_can_be_answered_nothing_is_logged() -> None:
-    assert answer(arms(champion=nan_at(1.0), challenger=None), asked(1)) == ([None], None)
-
-
-def test_a_champion_that_loses_rows_answers_none() -> None:
-    with pytest.raises(InputError, match="m:1 gave 1 answers to 3 rows"):
-        answer(arms(champion=lambda xs: [0.0]), asked(3))
-
-
-def test_a_champion_that_fails_is_not_hidden() -> None:
-    with pytest.raises(RuntimeError, match="never thought of"):
-        answer(arms(champion=raises), asked(1))
+    found = arms(challenger=slow)
+    mine, theirs = facts(said(found, asked(1), to=2))
+    assert 0 <= mine["latency_ms"] < theirs["latency_ms"]
+    assert theirs["latency_ms"] >= 20
 
 
 def test_vectors_are_answered_as_lists() -> None:
-    split = arms(lambda xs: [[0.25, 0.75]] * len(xs), None, task=Task.MULTICLASS, share=0.0)
-    answers, batch = answer(split, asked(2))
-    assert [each and each.y_pred for each in answers] == [[0.25, 0.75]] * 2
-    assert batch is not None
-    assert batch.column("y_pred").to_pylist() == [[0.25, 0.75]] * 2
+    found = arms(lambda xs: [[0.25, 0.75]] * len(xs), None, task=Task.MULTICLASS, share=0.0)
+    answered = said(found, asked(1, 2))
+    assert [each.y_pred for each in answered.answers if isinstance(each, Answer)] == [[0.25, 0.75]] * 2
+    assert [row["y_pred"] for row in facts(answered)] == [[0.25, 0.75]] * 2
 
 
-# What is asked.
+# Who does not come back.
 
 
-def read(row: dict[str, Any]) -> Asked:
-    return read_asked(version(1), row, 4, now=9, replays=False)
+@pytest.fixture
+def hanging() -> tuple[Say, Callable[[], None]]:
+    """A version that does not answer until it is let go."""
+    gate = threading.Event()
+
+    def hang(xs: list[float]) -> list[float]:
+        gate.wait(60)
+        return negated(xs)
+
+    return hang, gate.set
 
 
-def test_a_row_without_an_id_gets_one() -> None:
-    one, other = read({"features": {"x": 1}}), read({"features": {"x": 1}})
-    assert one.sent.id != other.sent.id
-    assert (one.sent.unit, one.sent.time) == (None, 9)
-    assert one.sent.content == other.sent.content
+def test_a_hung_version_is_left_behind(hanging: tuple[Say, Callable[[], None]]) -> None:
+    hang, let_go = hanging
+    found = arms(challenger=hang, inline=0)
+    answered = said(found, asked(1), to=2, patience=HURRIED)
+    assert [each.y_pred for each in answered.answers if isinstance(each, Answer)] == [2.0]
+    assert [(row["version"], row["error"]) for row in facts(answered)] == [(1, None), (2, LATE)]
+    let_go()
 
 
-@pytest.mark.parametrize(
-    ("row", "field", "message"),
-    [
-        ({}, "features", "features must be an object of names to values"),
-        ({"features": [1]}, "features", "features must be an object of names to values"),
-        ({"features": {}}, "features.x", "feature 'x' is missing"),
-        ({"features": {"x": 1}, "id": 5}, "id", "id must be text, not 5"),
-        ({"features": {"x": 1}, "time": "soon"}, "time", "'soon' is not an ISO 8601 time, such as"),
-    ],
-)
-def test_a_bad_row_is_told(row: dict[str, Any], field: str, message: str) -> None:
-    with pytest.raises(InputError) as caught:
-        read(row)
-    assert str(caught.value).startswith(message)
-    assert (caught.value.field, caught.value.row) == (field, 4)
+def test_a_shadow_that_hangs_costs_its_answer_only(hanging: tuple[Say, Callable[[], None]]) -> None:
+    hang, let_go = hanging
+    answered = said(arms(challenger=hang, shadow=True, share=0.0, inline=0), asked(1), patience=HURRIED)
+    assert [(row["y_pred"], row["shadow_y_pred"]) for row in facts(answered)] == [(2.0, None)]
+    let_go()
+
+
+def test_a_champion_that_hangs_alone_is_late(hanging: tuple[Say, Callable[[], None]]) -> None:
+    hang, let_go = hanging
+    answered = said(arms(champion=hang, inline=0), asked(1), asked(2), patience=HURRIED)
+    assert answered.answers == [LATE, LATE], "it is not asked again for each request"
+    let_go()

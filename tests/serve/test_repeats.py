@@ -20,7 +20,7 @@ from tests.ledger.samples import outcome_frame, prediction_frame
 
 
 def sent(id: str, content: bytes = b"one") -> Sent:
-    return Sent(id=id, unit=None, time=0, content=content)
+    return Sent(id=id, content=content)
 
 
 def answered(id: str) -> Answer:

@@ -20,7 +20,7 @@ from lossloop.app.fold import Folding
 from lossloop.app.home import Home, init
 from lossloop.app.running import Running, open_home
 from lossloop.core.clock import DAY, ManualClock, Micros, format_time, parse_time
-from lossloop.core.errors import Conflict, InputError, StorageFull, UnknownName
+from lossloop.core.errors import Conflict, InputError, StorageFull, UnknownName, VersionFailed
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.files.segments import SegmentWriter
 from lossloop.ledger.frames import Frame
@@ -29,6 +29,7 @@ from lossloop.ledger.joined.table import Rows, Table
 from lossloop.serve import batch as batches
 from lossloop.serve.batch import of_rows
 from lossloop.serve.given import Given
+from lossloop.serve.lanes import Lane
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
 from lossloop.serve.service import Answer, Outcome, Receipt
 from tests.serve.models import Scripted, additive, manifest
@@ -84,6 +85,12 @@ class Place:
         wanted = fleet.wanted()
         fleet.load(fleet.missing(wanted))
         fleet.swap(wanted)
+
+    def lane(self, model: str) -> Lane:
+        """Where the champion runs."""
+        self.follow()
+        arms = self.running.service._fleet.arms(model)
+        return arms.lanes[arms.traffic.champion or 0]
 
     def predict(self, model: str, *rows: Any) -> Outcome:
         self.follow()
@@ -449,15 +456,14 @@ def test_a_version_with_thresholds_says_what_is_done_also_of_what_it_answered_be
 def test_what_a_champion_raises_is_a_failure_of_each_row_and_goes_on(place: Place) -> None:
     model = place.model(1.0)
     place.follow()
-    fleet = place.running.service._fleet
-    version, runtime = fleet._loaded[model, 1]
-    fleet._loaded[model, 1] = (version, Scripted(lambda xs: [1 / 0 for _ in xs]))
-    with pytest.raises(ZeroDivisionError):
+    lane = place.lane(model)
+    runtime, lane._runtime = lane._runtime, Scripted(lambda xs: [1 / 0 for _ in xs])
+    with pytest.raises(VersionFailed, match=r":1 failed \(ZeroDivisionError\), and no other version could"):
         place.predict(model, {"id": "a", "features": {"x": 1.0}}, {"features": {"x": 2.0}})
     rows = place.rows(model)
     assert rows.failed.tolist() == [True, True]
     assert place.counted("rows", kind="predict") == 0
-    fleet._loaded[model, 1] = (version, runtime)
+    lane._runtime = runtime
     found = place.predict(model, {"id": "a", "features": {"x": 1.0}})
     assert found.answers[0].id == "a", "what failed is asked for again under its id"
     rows = place.rows(model)

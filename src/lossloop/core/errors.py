@@ -100,6 +100,14 @@ class Overloaded(LossloopError):
     """More was sent than can be taken just now; send it again after a pause."""
 
 
+class VersionFailed(LossloopError):
+    """A version failed at a row, and no other could answer it; the ledger holds the failure."""
+
+
+class DeadlineExceeded(VersionFailed):
+    """A version did not answer in time, and no other could."""
+
+
 class AccessError(LossloopError):
     """No token, or one that is not good."""
 

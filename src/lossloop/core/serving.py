@@ -120,6 +120,8 @@ class Fallback(Record, frozen=True):
 class Serving(Record, frozen=True):
     """The key `serving` of a policy."""
 
+    deadline: Duration | None = None
+    """How long a version is waited for before another is asked; without it, half a minute."""
     breaker: Breaker = Breaker()
     fallback: Fallback = Fallback()
     limits: tuple[Limit, ...] = ()
@@ -128,6 +130,8 @@ class Serving(Record, frozen=True):
 
     def problems(self, task: Task) -> Iterator[Wrong]:
         """What is wrong with it under a task, by the path of the key."""
+        if self.deadline is not None and self.deadline <= 0:
+            yield ("deadline",), "must last longer than nothing"
         yield from _under(("breaker",), self.breaker.problems())
         for place, limit in enumerate(self.limits):
             yield from _under(("limits", place), limit.problems(task))

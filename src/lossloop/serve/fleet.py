@@ -4,51 +4,76 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from lossloop.core.errors import Conflict, LossloopError, UnknownName
+from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
 from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts, Version, versions
-from lossloop.serve.runtimes import EXTERNAL, Runtime, load
+from lossloop.serve.arms import Arms
+from lossloop.serve.lanes import Lane
+from lossloop.serve.runtimes import EXTERNAL, load
+from lossloop.serve.schema import Schema
+from lossloop.serve.warming import warm
 
 Key = tuple[str, int]
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A version that traffic asks for: where it runs, or why it does not."""
+
+    version: Version
+    lane: Lane | None = None
+    problem: str = ""
+
+
 class Fleet:
-    """Loads versions aside and swaps traffic at once; a version that cannot be loaded takes none."""
+    """Loads and warms versions aside and swaps traffic at once; one that fails at either takes none."""
 
     def __init__(self, state: Store, artifacts: Artifacts) -> None:
         self._state = state
         self._artifacts = artifacts
+        self._arms: dict[str, Arms | Conflict] = {}
         self._traffic: dict[str, Traffic] = {}
-        self._loaded: dict[Key, tuple[Version, Runtime | None]] = {}
-        self._broken: dict[Key, str] = {}
+        self._held: dict[Key, Held] = {}
 
     def wanted(self) -> dict[str, Traffic]:
         """The traffic that the state asks for."""
         return self._state.all("traffic", Traffic)
 
-    def missing(self, traffic: Mapping[str, Traffic]) -> list[Version]:
-        """The versions of this traffic that were not loaded yet."""
-        known = {*self._loaded, *self._broken}
-        return [versions.find(self._state, *key) for key in sorted(_keys(traffic)) if key not in known]
+    def missing(self, traffic: Mapping[str, Traffic]) -> list[tuple[Version, Task]]:
+        """The versions of this traffic that were not loaded yet, and what they do."""
+        return [
+            (versions.find(self._state, *key), traffic[key[0]].task)
+            for key in sorted(_keys(traffic))
+            if key not in self._held
+        ]
 
-    def load(self, wanted: Sequence[Version]) -> None:
-        """Load versions; nothing else changes and the state is not touched, so a thread may take its time."""
-        for version in wanted:
+    def load(self, wanted: Sequence[tuple[Version, Task]]) -> None:
+        """Load versions and warm them up; nothing else changes and the state is not touched.
+
+        So a thread may take its time.
+        """
+        for version, task in wanted:
             key = (version.model, version.number)
             try:
-                self._loaded[key] = (version, self._load(version))
+                self._held[key] = Held(version=version, lane=self._load(version, task))
             except LossloopError as error:
-                self._broken[key] = str(error)
+                self._held[key] = Held(version=version, problem=str(error))
                 print(f"{version.name} cannot be loaded: {error}", file=sys.stderr, flush=True)
 
     def swap(self, traffic: dict[str, Traffic]) -> None:
         """Follow this traffic from the next request on; requests under way finish with the old one."""
+        before = self._traffic
         self._traffic = traffic
         needed = _keys(traffic)
-        self._loaded = {key: value for key, value in self._loaded.items() if key in needed}
-        self._broken = {key: value for key, value in self._broken.items() if key in needed}
+        self._held = {key: held for key, held in self._held.items() if key in needed}
+        self._arms = {
+            model: self._arms[model] if each == before.get(model) else self._arms_of(each)
+            for model, each in traffic.items()
+        }
 
     def traffic(self, model: str) -> Traffic:
         """How a model's traffic is split now; raise UnknownName where there is no such model."""
@@ -56,38 +81,44 @@ class Fleet:
             raise UnknownName("model", model, self._traffic, field="model")
         return self._traffic[model]
 
-    def champion(self, traffic: Traffic) -> tuple[Version, Runtime]:
-        """The champion, ready to answer.
+    def arms(self, model: str) -> Arms:
+        """Who answers a model's requests now.
 
         Raises:
-            Conflict: There is none, it is served elsewhere, or it cannot be loaded.
+            UnknownName: There is no such model.
+            Conflict: It has no champion, or one that is served elsewhere, or cannot be loaded while no other
+                version can answer.
         """
+        arms = self._arms.get(model)
+        if arms is None:
+            self.traffic(model)
+            raise AssertionError(model)
+        if isinstance(arms, Conflict):
+            raise Conflict(str(arms))
+        return arms
+
+    def _arms_of(self, traffic: Traffic) -> Arms | Conflict:
         if traffic.champion is None:
-            raise Conflict(
+            return Conflict(
                 f"{traffic.model} has no champion yet; run: lossloop promote {traffic.model} VERSION"
             )
-        key = (traffic.model, traffic.champion)
-        if key in self._broken:
-            raise Conflict(f"{traffic.model}:{traffic.champion} cannot be loaded: {self._broken[key]}")
-        version, runtime = self._loaded[key]
-        if runtime is None:
-            raise Conflict(
-                f"{version.name} is served by another system; send its predictions to /v1/predictions"
+        held = self._held[traffic.model, traffic.champion]
+        if held.lane is None and not held.problem:
+            return Conflict(
+                f"{held.version.name} is served by another system; send its predictions to /v1/predictions"
             )
-        return version, runtime
+        found = {number: self._held[traffic.model, number].lane for number in traffic.versions}
+        lanes = {number: lane for number, lane in found.items() if lane is not None}
+        if traffic.champion not in lanes and traffic.previous not in lanes:
+            return Conflict(f"{held.version.name} cannot be loaded: {held.problem}")
+        return Arms.of(traffic, Schema(held.version.manifest.features), lanes)
 
-    def challenger(self, traffic: Traffic) -> tuple[Version, Runtime] | None:
-        """The challenger, if there is one and it can answer."""
-        if traffic.challenger is None:
-            return None
-        version, runtime = self._loaded.get((traffic.model, traffic.challenger), (None, None))
-        return None if version is None or runtime is None else (version, runtime)
-
-    def _load(self, version: Version) -> Runtime | None:
+    def _load(self, version: Version, task: Task) -> Lane | None:
         manifest = version.manifest
         if manifest.runtime == EXTERNAL:
             return None
-        return load(manifest.runtime, self._artifacts.get(manifest.artifact))
+        runtime = load(manifest.runtime, self._artifacts.get(manifest.artifact))
+        return Lane(version, runtime, task, inline=warm(manifest, runtime))
 
 
 def _keys(traffic: Mapping[str, Traffic]) -> set[Key]:

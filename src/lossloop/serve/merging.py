@@ -10,11 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from lossloop.core.clock import Micros
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
+from lossloop.serve.runtimes import Columns
 
 MOST_BYTES = 8 * 1024 * 1024
 """Of a merged frame: a reader takes a frame whole."""
@@ -26,7 +28,7 @@ _ROW = 128
 class Draft:
     """Rows that will be a frame: columns of predictions, or of outcomes, as lists of equal length.
 
-    Drafts of one kind and model have the same columns.
+    Drafts of one kind and model have the same columns, but for `features`.
     """
 
     kind: Kind
@@ -34,11 +36,15 @@ class Draft:
     model: str
     count: int
     columns: Mapping[str, list[Any]]
+    features: Columns | None = None
+    """Of predictions that were made here: as the runtime was given them."""
 
     def frame(self) -> Frame:
         """The frame."""
         columns = self.columns
         if self.kind is Kind.PREDICTION:
+            if self.features:
+                columns = {**columns, "features": _struct(self.features)}
             batch = predictions(columns, model=self.model)
         else:
             id, y_true, time, reason = (columns[name] for name in ("id", "y_true", "time", "reason"))
@@ -53,8 +59,13 @@ def size_of(item: Item) -> int:
     """Bytes that it takes, about."""
     if isinstance(item, Frame):
         return int(item.batch.nbytes)
+    size = _ROW * item.count
+    for column in (item.features or {}).values():
+        size += column.nbytes
+        if column.dtype == object:
+            size += sum(len(text) for text in column.tolist() if text is not None)
     texts = item.columns.get("features", ())
-    return _ROW * item.count + sum(len(text) for text in texts if text is not None)
+    return size + sum(len(text) for text in texts if text is not None)
 
 
 def merged(items: Sequence[tuple[Item, int]]) -> list[Frame]:
@@ -84,7 +95,7 @@ def merged(items: Sequence[tuple[Item, int]]) -> list[Frame]:
 def _key(item: Item) -> tuple[Any, ...] | None:
     """What items that become one frame have in common, but for the types of their columns."""
     if isinstance(item, Draft):
-        return item.kind, item.model
+        return item.kind, item.model, *(item.features or ())
     if item.kind not in (Kind.PREDICTION, Kind.OUTCOME):
         return None
     schema = item.batch.schema
@@ -121,5 +132,24 @@ def _joined(drafts: Sequence[Draft], time: Micros) -> Draft:
     if len(drafts) == 1:
         return first
     columns = {name: [value for draft in drafts for value in draft.columns[name]] for name in first.columns}
+    features = first.features
+    if features is not None:
+        features = {
+            name: np.concatenate([draft.features[name] for draft in drafts if draft.features is not None])
+            for name in features
+        }
     count = sum(draft.count for draft in drafts)
-    return Draft(kind=first.kind, time=time, model=first.model, count=count, columns=columns)
+    return Draft(
+        kind=first.kind, time=time, model=first.model, count=count, columns=columns, features=features
+    )
+
+
+def _struct(features: Columns) -> pa.Array:
+    """Columns as one struct array: null where they have none."""
+    made = [
+        pa.array(each, pa.string())
+        if each.dtype == object
+        else pa.array(each, pa.float64(), from_pandas=True)
+        for each in features.values()
+    ]
+    return pa.StructArray.from_arrays(made, names=list(features))

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
+import msgspec
 import pyarrow as pa
 
-from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError
 from lossloop.core.records import Role
 from lossloop.ledger.base import LogReader, Offsets
@@ -27,8 +26,7 @@ TAIL = 32 * 1024 * 1024
 _FIRST_STEP = 4096
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a row was answered, and by which version in which role."""
 
     id: str
@@ -37,13 +35,10 @@ class Answer:
     y_pred: float | list[float]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sent:
-    """What identifies a row: its id and a digest of what was sent with it."""
+class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What identifies a row: its id, and a digest of what was sent with it."""
 
     id: str
-    unit: str | None
-    time: Micros
     content: bytes
 
 

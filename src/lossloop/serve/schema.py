@@ -14,6 +14,49 @@ from lossloop.registry import Feature, FeatureKind
 from lossloop.serve.runtimes import Columns
 
 Row = Mapping[str, Any]
+TYPES: Mapping[FeatureKind, type[Any]] = {FeatureKind.NUMBER: np.float64, FeatureKind.CATEGORY: object}
+"""What a runtime is given of each kind."""
+
+
+class Schema:
+    """The features of a version, ready to look at many rows."""
+
+    def __init__(self, features: Sequence[Feature]) -> None:
+        self.features = tuple(features)
+        self.names = tuple(feature.name for feature in features)
+        self._plan = [
+            (feature.name, feature.kind is FeatureKind.NUMBER, feature.nullable) for feature in features
+        ]
+
+    def fits(self, row: dict[str, Any]) -> bool:
+        """Whether a row has no problem; what a bad one has is for `problem` to say."""
+        there = 0
+        for name, number, nullable in self._plan:
+            value = row.get(name)
+            kind = type(value)
+            if value is None:
+                if not nullable:
+                    return False
+                there += name in row
+                continue
+            there += 1
+            if number:
+                if kind is float:
+                    if not math.isfinite(value):
+                        return False
+                elif kind is not int or not -_LARGEST <= value <= _LARGEST:
+                    return False
+            elif kind is not str:
+                return False
+        return there == len(row)
+
+    def problem(self, row: Row, index: int) -> InputError | None:
+        """What is wrong with a row's features; None where nothing is."""
+        return problem(self.features, row, index)
+
+
+_LARGEST = 2**1023
+"""A whole number beyond this is looked at more closely."""
 
 
 def problem(features: Sequence[Feature], row: Row, index: int) -> InputError | None:
@@ -37,7 +80,7 @@ def problem(features: Sequence[Feature], row: Row, index: int) -> InputError | N
 def columns(features: Sequence[Feature], rows: Sequence[Row]) -> Columns:
     """Rows that have no problem, as a runtime takes them."""
     return {
-        feature.name: np.array([row.get(feature.name) for row in rows], dtype=_TYPES[feature.kind])
+        feature.name: np.array([row.get(feature.name) for row in rows], dtype=TYPES[feature.kind])
         for feature in features
     }
 
@@ -47,20 +90,6 @@ def of_arrow(array: pa.Array) -> np.ndarray[Any, Any]:
     if pa.types.is_string(array.type):
         return np.asarray(array.to_numpy(zero_copy_only=False), dtype=object)
     return np.asarray(array.to_numpy(zero_copy_only=False), dtype=np.float64)
-
-
-def struct(columns: Columns) -> pa.Array:
-    """Columns as one struct array, for the log: null where they have none."""
-    made = [
-        pa.array(each, pa.string())
-        if each.dtype == object
-        else pa.array(each, pa.float64(), from_pandas=True)
-        for each in columns.values()
-    ]
-    return pa.StructArray.from_arrays(made, names=list(columns))
-
-
-_TYPES: Mapping[FeatureKind, type[Any]] = {FeatureKind.NUMBER: np.float64, FeatureKind.CATEGORY: object}
 
 
 def _names(features: Sequence[Feature]) -> list[str]:

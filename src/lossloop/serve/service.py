@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from time import perf_counter
+from functools import partial
 from typing import Any
 
-from lossloop.core.clock import Clock
-from lossloop.core.errors import InputError, LossloopError, UnknownName
+from lossloop.core.clock import SECOND, Clock
+from lossloop.core.errors import DeadlineExceeded, InputError, LossloopError, UnknownName, VersionFailed
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.base import LogReader, Position
 from lossloop.ledger.facts import outcomes, predictions
 from lossloop.ledger.frames import Frame, Kind
 from lossloop.ledger.store import Store
-from lossloop.registry import Version, versions
-from lossloop.serve.batch import Batch, check_size
+from lossloop.registry import versions
+from lossloop.serve.arms import Arms
+from lossloop.serve.asked import Asked, Read, read
+from lossloop.serve.assign import Drawn
+from lossloop.serve.batch import Batch
+from lossloop.serve.batching import Batches
 from lossloop.serve.counters import BAD_ROW, Counters, reason_of
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.given import Given
+from lossloop.serve.lanes import LATE, NO_ANSWER
 from lossloop.serve.merging import Draft, Item
-from lossloop.serve.predicting import Arms, Asked, answer, failures, read_asked, since
-from lossloop.serve.reading import read_rows
+from lossloop.serve.predicting import Patience
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.recording import Taken, take_outcomes, take_predictions
-from lossloop.serve.repeats import Answer, Repeats
+from lossloop.serve.repeats import Answer, Repeats, Sent
 from lossloop.serve.rowwise import Terms
 from lossloop.serve.wishes import USUAL, Wish
 
-ASKED_KEYS = ("id", "unit", "time", "features")
+LONGEST = 30.0
+"""Seconds that a version is waited for where no policy says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ class Service:
         self._repeats = Repeats()
         self._known: dict[str, frozenset[int]] = {}
         self._thresholds: dict[tuple[str, int], Thresholds | None] = {}
+        self._batches = Batches(partial(self._append, "predict"), clock)
         self.counters = Counters()
 
     def recall(self, reader: LogReader) -> None:
@@ -85,49 +91,73 @@ class Service:
         self._repeats.recall(reader, self._state.offsets())
 
     async def predict(self, model: str, rows: Sequence[Any] | Given, wish: Wish = USUAL) -> Outcome:
-        """Answer rows and log the answers; a row asked for again is answered as the first time."""
-        if isinstance(rows, Given):
-            rows = rows.rows()
-        check_size(len(rows) if isinstance(rows, list) else 0)
-        # From here to the answer nothing is awaited, so one request is answered by one traffic.
-        traffic, now = self._fleet.traffic(model), self._clock.now()
-        arms = Arms(
-            traffic=traffic,
-            champion=self._fleet.champion(traffic),
-            challenger=self._fleet.challenger(traffic),
-        )
+        """Answer rows and log the answers; a row asked for again is answered as the first time.
 
-        def read(row: Mapping[str, Any], place: int) -> Asked:
-            return read_asked(arms.champion[0], row, place, now=now, replays=self._replays)
-
-        readings = read_rows(rows, read, ASKED_KEYS)
-        sent = [(place, asked.sent) for place, asked in readings.rows]
-        answers, places = self._repeats.sort(model, sent, readings.problems)
-        fresh = [(place, asked) for place, asked in readings.rows if place in places]
-        if not fresh:
-            self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
-            return self._outcome(model, answers, readings.problems, None)
-        began = perf_counter()
-        try:
-            made, batch = answer(arms, [asked for _, asked in fresh])
-        except Exception as error:
-            lost = failures(arms, [asked for _, asked in fresh], type(error).__name__, since(began))
-            with contextlib.suppress(LossloopError):  # a full disk, say: what the model raised goes on
-                await self._append("predict", 0, Frame(kind=Kind.PREDICTION, time=now, batch=lost))
-            raise
+        Raises:
+            UnknownName: There is no such model.
+            Conflict: It has no version that could answer.
+            VersionFailed: None of the rows could be answered, as a version failed.
+        """
+        arms = self._fleet.arms(model)
+        found = read(arms.schema, rows, now=self._clock.now(), replays=self._replays)
+        answers: dict[int, Answer] = {}
+        sent, asked, places = found.sent, found.asked, found.places
+        if sent:
+            answers, asked, places, sent = self._sort(model, found)
         position = None
-        with self._repeats.held(model, [asked.sent for _, asked in fresh]):
-            if batch is not None:
-                frame = Frame(kind=Kind.PREDICTION, time=now, batch=batch)
-                position = await self._append("predict", sum(each is not None for each in made), frame)
-            for (place, asked), each in zip(fresh, made, strict=True):
-                if each is None:
-                    readings.problems.append(_unanswered(arms.champion[0], place))
-                    continue
-                answers[place] = each
-                self._repeats.remember(model, asked.sent.content, each)
-        self.counters.add("rows_refused", len(readings.problems), kind="predict", reason=BAD_ROW)
-        return self._outcome(model, answers, readings.problems, position)
+        if len(asked):
+            with self._repeats.held(model, [each for _, each in sent]):
+                said, position = await self._ask(arms, asked, _patience(arms, wish))
+                for place, each in zip(places, said, strict=True):
+                    if isinstance(each, Answer):
+                        answers[place] = each
+                    else:
+                        found.problems.append(_unanswered(arms, each, place))
+                for place, known in sent:
+                    each = said[place]
+                    if isinstance(each, Answer):
+                        self._repeats.remember(model, known.content, each)
+                if not answers:
+                    _raise_where_all_failed(arms, said)
+        if found.problems:
+            self.counters.add("rows_refused", len(found.problems), kind="predict", reason=BAD_ROW)
+        return self._outcome(model, answers, found.problems, position)
+
+    def _sort(
+        self, model: str, found: Read
+    ) -> tuple[dict[int, Answer], Asked, list[int], list[tuple[int, Sent]]]:
+        """Answers of rows that came before, and the rows that are left, with their places."""
+        answers, fresh = self._repeats.sort(
+            model, [(found.places[place], each) for place, each in found.sent], found.problems
+        )
+        known = {place for place, _ in found.sent}
+        kept = [number for number, place in enumerate(found.places) if place in fresh or number not in known]
+        if len(kept) == len(found.places):
+            return answers, found.asked, found.places, found.sent
+        new = {number: place for place, number in enumerate(kept)}
+        sent = [(new[number], each) for number, each in found.sent if number in new]
+        return answers, found.asked.take(kept), [found.places[number] for number in kept], sent
+
+    async def _ask(
+        self, arms: Arms, asked: Asked, patience: Patience
+    ) -> tuple[Sequence[Answer | str], Position | None]:
+        """What became of each row, and where the log stands."""
+        if arms.always is not None:
+            return await self._batches.ask(arms, arms.always, asked, patience)
+        drawn = arms.draw(asked)
+        parts: dict[Drawn, list[int]] = {}
+        for place, each in enumerate(drawn):
+            parts.setdefault(each, []).append(place)
+        if len(parts) == 1:
+            return await self._batches.ask(arms, drawn[0], asked, patience)
+        replies = await asyncio.gather(
+            *(self._batches.ask(arms, each, asked.take(places), patience) for each, places in parts.items())
+        )
+        said: list[Answer | str] = [NO_ANSWER] * len(asked)
+        for places, (part, _) in zip(parts.values(), replies, strict=True):
+            for place, what in zip(places, part, strict=True):
+                said[place] = what
+        return said, _last(position for _, position in replies)
 
     def _outcome(
         self, model: str, answers: dict[int, Answer], problems: list[InputError], position: Position | None
@@ -199,12 +229,40 @@ def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
     return Frame(kind=kind, time=terms.now, batch=batch)
 
 
-def _unanswered(champion: Version, row: int) -> InputError:
+def _unanswered(arms: Arms, why: str, row: int) -> InputError:
+    name = f"{arms.traffic.model}:{arms.traffic.champion}"
+    if why != NO_ANSWER:
+        return InputError(f"{name} failed: {why}; send this row again", row=row)
     return InputError(
-        f"{champion.name} has no valid answer to this row; are its features unlike any that it knows?",
+        f"{name} has no valid answer to this row; are its features unlike any that it knows?",
         field="features",
         row=row,
     )
+
+
+def _raise_where_all_failed(arms: Arms, said: Sequence[Answer | str]) -> None:
+    whys = {each for each in said if isinstance(each, str)}
+    if NO_ANSWER in whys:
+        return
+    name = f"{arms.traffic.model}:{arms.traffic.champion}"
+    if LATE in whys:
+        raise DeadlineExceeded(f"{name} did not answer in time, and no other version could; send this again")
+    raise VersionFailed(f"{name} failed ({', '.join(sorted(whys))}), and no other version could answer")
+
+
+def _patience(arms: Arms, wish: Wish) -> Patience:
+    deadline = arms.traffic.serving.deadline
+    limit = LONGEST if deadline is None else deadline / SECOND
+    return Patience(deadline=limit if wish.deadline is None else min(limit, wish.deadline), limit=limit)
+
+
+def _last(positions: Iterable[Position | None]) -> Position | None:
+    """The position that is reached only once all of these are."""
+    return max((each for each in positions if each is not None), default=None, key=_place)
+
+
+def _place(position: Position) -> tuple[str, int]:
+    return position.segment, position.offset
 
 
 __all__ = ["Answer", "Outcome", "Receipt", "Service"]

@@ -10,6 +10,7 @@ from lossloop.core.errors import (
     AccessError,
     Away,
     Conflict,
+    DeadlineExceeded,
     Forbidden,
     InputError,
     LossloopError,
@@ -18,6 +19,7 @@ from lossloop.core.errors import (
     StorageFull,
     TooLarge,
     UnknownName,
+    VersionFailed,
 )
 
 _STATUS: tuple[tuple[type[LossloopError], HTTPStatus], ...] = (
@@ -29,6 +31,8 @@ _STATUS: tuple[tuple[type[LossloopError], HTTPStatus], ...] = (
     (AccessError, HTTPStatus.UNAUTHORIZED),
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
+    (DeadlineExceeded, HTTPStatus.GATEWAY_TIMEOUT),
+    (VersionFailed, HTTPStatus.INTERNAL_SERVER_ERROR),
     (Away, HTTPStatus.SERVICE_UNAVAILABLE),
     (StateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )

@@ -9,8 +9,10 @@ import numpy as np
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Columns = Mapping[str, np.ndarray[Any, Any]]
-"""Rows by feature, in the order of the version's schema: numbers as float64 (n,) with NaN for null,
-categories as objects (n,) that are texts, or None for null."""
+"""Rows by feature, in the order of the version's schema.
+
+Numbers are float64 (n,) with NaN for null; categories objects (n,) that are texts, or None for null.
+"""
 
 
 class Runtime(Protocol):
