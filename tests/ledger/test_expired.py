@@ -176,3 +176,12 @@ def test_keys_as_texts_come_back(ids: list[str]) -> None:
     np.testing.assert_array_equal(again[0], high)
     np.testing.assert_array_equal(again[1], low)
     assert [len(each) for each in keys_from([])] == [0, 0]
+
+
+def test_of_an_explanation_and_of_what_was_cut_nothing_is_kept() -> None:
+    columns = {
+        "id": ["a"], "version": [1], "time": [3], "y_pred": [0.5], "limited": ["y_pred <= 0.5"],
+        "raw_y_pred": [0.9], "explanation": ['{"contributions":{"age":1.0}}'],
+    }  # fmt: skip
+    whole = Frame(kind=Kind.PREDICTION, time=5, batch=facts.predictions(columns, model="m"))
+    assert not {"limited", "raw_y_pred", "explanation"} & set(expired(whole, NEEDS).batch.schema.names)

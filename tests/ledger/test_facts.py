@@ -39,7 +39,8 @@ def test_what_says_nothing_is_left_out() -> None:
     silent = {
         "unit": [None] * 2, "role": ["champion"] * 2, "propensity": [1.0, 1.0], "shadow_version": [None] * 2,
         "shadow_y_pred": [None] * 2, "content": [None] * 2, "features": pa.nulls(2, pa.string()),
-        "latency_ms": [None] * 2, "error": [None] * 2,
+        "latency_ms": [None] * 2, "error": [None] * 2, "limited": [None] * 2, "raw_y_pred": [None] * 2,
+        "explanation": [None] * 2,
     }  # fmt: skip
     assert types(facts.predictions({**plain, **silent}, model="m")) == MANDATORY
     assert set(silent) == set(facts.OPTIONAL)
@@ -120,3 +121,21 @@ def test_decisions_are_ids_and_bodies() -> None:
 def test_columns_of_different_lengths_are_no_batch() -> None:
     with pytest.raises(ValueError, match="not all the same length"):
         prediction_frame(["a", "b"], [0.5])
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_what_a_limit_cut_is_of_the_type_of_the_answer_and_what_explains_it_is_text(vector: bool) -> None:
+    one = [0.5, 0.5] if vector else 0.5
+    columns = {
+        "id": ["a", "b"], "version": [1, 1], "time": [3, 4], "y_pred": [one, one],
+        "limited": [None, "y_pred <= 0.5"], "raw_y_pred": [None, one], "explanation": ['{"base":1.0}', None],
+    }  # fmt: skip
+    batch = facts.predictions(columns, model="m")
+    assert batch.schema.field("raw_y_pred").type == batch.schema.field("y_pred").type
+    rows = batch.to_pylist()
+    assert (rows[0]["raw_y_pred"], rows[1]["raw_y_pred"]) == (None, one)
+    assert rows[0]["explanation"] == '{"base":1.0}'
+    plain = facts.predictions(
+        {name: columns[name] for name in ("id", "version", "time", "y_pred")}, model="m"
+    )
+    assert not {"limited", "raw_y_pred", "explanation"} & set(plain.schema.names)

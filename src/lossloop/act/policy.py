@@ -143,6 +143,9 @@ class Policy(Record, frozen=True):
 ACTIONS = ("notify", "promote", "retrain", "roll_back")
 ROLLOUT = "rollout"
 """What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
+CIRCUIT = "circuit"
+"""What `on` calls a version that a server does not ask any more, or asks again."""
+_TOLD = (ROLLOUT, CIRCUIT)
 TESTS = ("promote", "roll back")
 """What the two tests of a rollout's loss are called."""
 MOST_BESIDE = 4
@@ -272,16 +275,15 @@ def _sliced(names: list[str], watch: SlicesWatch, path: Path) -> Iterator[Proble
 
 
 def _reactions(policy: Policy) -> Iterator[Problem]:
-    if ROLLOUT in policy.watches:
-        yield Problem(
-            ("watches", ROLLOUT), f"{ROLLOUT!r} names the rollout itself; give the watch another name"
-        )
-    known = (*policy.watches, ROLLOUT)
+    for name in _TOLD:
+        if name in policy.watches:
+            yield Problem(("watches", name), f"{name!r} names the {name} itself; give the watch another name")
+    known = (*policy.watches, *_TOLD)
     for name, entries in policy.on.items():
         if name not in known:
             yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
-        if name == ROLLOUT and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
-            yield Problem(("on", name), "a rollout acts by itself; of it one can only be notified")
+        if name in _TOLD and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
+            yield Problem(("on", name), f"a {name} acts by itself; of it one can only be notified")
     for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
         for name in names:
             if name not in ACTIONS:

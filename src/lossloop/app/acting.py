@@ -174,11 +174,11 @@ class Acting:
 
     def command(
         self, action: str, version: int | None, reason: str, *, share: float | None = None,
-        by: str = "operator",
+        by: str = "operator", watch: str = "operator",
     ) -> None:  # fmt: skip
-        """Record what an operator had done."""
+        """Record what an operator, or a server, had done."""
         self._record(
-            action=action, status=DONE, reason=reason, version=version, share=share, by=by, watch="operator"
+            action=action, status=DONE, reason=reason, version=version, share=share, by=by, watch=watch
         )
 
     def end_rollout(self, stage: str) -> None:

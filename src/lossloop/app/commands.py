@@ -8,10 +8,12 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
-from lossloop.act.policy import override, read_policy
+from lossloop.act.decide import Proposal
+from lossloop.act.policy import CIRCUIT, override, read_policy
 from lossloop.act.rollout import Stage
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
+from lossloop.app.circuits import ACTIONS, TurnCircuit, told_as
 from lossloop.app.forgetting import remember
 from lossloop.app.gates import check_actions, check_rollout
 from lossloop.app.judging import Lens
@@ -99,7 +101,16 @@ class Candidate(Record, frozen=True):
 
 
 Command = (
-    SetPolicy | SwitchLoss | Register | StartRollout | Promote | RollBack | SetFreeze | Settle | Candidate
+    SetPolicy
+    | SwitchLoss
+    | Register
+    | StartRollout
+    | Promote
+    | RollBack
+    | SetFreeze
+    | Settle
+    | Candidate
+    | TurnCircuit
 )
 MakeActing = Callable[[str, Micros], Acting]
 GONE = (ERASED, EXPIRED)
@@ -115,6 +126,7 @@ COMMANDS: dict[str, type[Record]] = {
     "freeze": SetFreeze,
     "settle": Settle,
     "candidate": Candidate,
+    "turn_circuit": TurnCircuit,
 }
 
 
@@ -186,7 +198,7 @@ def _obey(
             return _freeze(command, books, now), []
         case Settle():
             return _settle(command, books), []
-        case Register() | StartRollout() | Promote() | RollBack() | Candidate():
+        case Register() | StartRollout() | Promote() | RollBack() | Candidate() | TurnCircuit():
             books.policy(command.model)
             desk = acting(command.model, now)
             return _FOR_A_MODEL[type(command)](command, books, desk), desk.decided
@@ -318,10 +330,22 @@ def _start_candidate(version: Version, command: Candidate, books: Books, desk: A
     return ""
 
 
+def _turn(command: TurnCircuit, books: Books, desk: Acting) -> Result:
+    """Record that a server does not ask a version any more, or does again, and tell whom the policy names."""
+    version = versions.find(books.documents, command.model, command.version)
+    told = told_as(command, version.name)
+    desk.command(ACTIONS[command.state], version.number, told, by=command.server or "server", watch=CIRCUIT)
+    for entry in books.policy(command.model).on.get(CIRCUIT, ()):
+        for verb, target in entry.items():
+            desk.propose(Proposal(verb=verb, target=target, reason=told), CIRCUIT, None)
+    return Result(ok=True, message=told, version=version.number)
+
+
 _FOR_A_MODEL: dict[type[Record], Callable[[Any, Books, Acting], Result]] = {
     Register: _register,
     StartRollout: _start,
     Promote: _promote,
     RollBack: _roll_back,
     Candidate: _candidate,
+    TurnCircuit: _turn,
 }

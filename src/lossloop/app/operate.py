@@ -127,7 +127,7 @@ def check_policy(text: str, settings: Settings, state: Store, *, source: str = "
         lens = Lens(policy=policy, thresholds=versions.thresholds(state, policy.model))
         check_watches(lens, None if champion is None else version_under(state, lens, champion))
     except InputError as error:
-        path = tuple((error.field or "loss").split("."))
+        path = tuple(int(key) if key.isdigit() else key for key in (error.field or "loss").split("."))
         raise PolicyError(str(error), line=load(text).line(path), source=source) from None
 
 

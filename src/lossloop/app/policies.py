@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lossloop.act.policy import Policy
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.books import Books
+from lossloop.app.constraints import check_constraints
 from lossloop.app.gates import check_actions
 from lossloop.app.judging import Lens
 from lossloop.app.showing import Shelf, begin, beside, clear, judging, move
@@ -105,6 +106,7 @@ def check_watches(lens: Lens, champion: Version | None) -> None:
     """Raise InputError where a policy's watches could not judge, with this champion if there is one."""
     lens.check_loss()
     lens.check_beside()
+    check_constraints(lens.policy.serving)
     if champion is not None:
         check_actions(lens, champion)
     if lens.policy.rollout is not None:

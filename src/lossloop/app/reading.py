@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from lossloop.act.rollout import Rollout
 from lossloop.act.watches import SlicesWatch, Watch
 from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
+from lossloop.app.circuits import open_circuits
 from lossloop.app.eras import Switch, switches
 from lossloop.app.gated import gated
 from lossloop.app.reasons import reasons
@@ -72,6 +74,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         ],
         "answers": answers(books.documents, model),
         "errors": errors(books.documents, model),
+        "circuits": open_circuits(books.decisions(model)),
         "switches": [_switch(switch) for switch in switches(books.documents, model)],
     }  # fmt: skip
 
@@ -111,8 +114,17 @@ def prediction(store: Store, log: LogReader, keys: Keys, model: str, id: str) ->
         "y_pred": found.y_pred, "error": found.sent.get("error"), "latency_ms": found.sent.get("latency_ms"),
         "y_true": found.y_true,
         "action": thresholds.action(score) if thresholds and score is not None else None,
+        "limited": found.sent.get("limited"), "raw_y_pred": found.sent.get("raw_y_pred"),
+        "explanation": _explanation(found.sent.get("explanation")),
         "outcome_time": None if found.labelled_at is None else format_time(found.labelled_at),
     }  # fmt: skip
+
+
+def _explanation(text: str | None) -> dict[str, Any] | None:
+    """As it was made; None where there is none, or another system wrote something else there."""
+    with contextlib.suppress(msgspec.DecodeError):
+        return None if text is None else msgspec.json.decode(text, type=dict[str, Any])
+    return None
 
 
 def _rollout(books: Books, rollout: Rollout) -> dict[str, Any]:

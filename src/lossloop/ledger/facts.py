@@ -4,7 +4,9 @@
 list of numbers where a prediction is a vector; `features` a struct where the version declares its
 features or they were sent by column, else the JSON text that was sent. A prediction without `role` is the
 champion's, without `propensity` its arm was certain, and `content` is there where Lossloop itself answered.
-One that failed has no `y_pred`, and says why in `error`; `latency_ms` is what it took.
+One that failed has no `y_pred`, and says why in `error`; `latency_ms` is what it took. Where a limit cut an
+answer, `limited` says which, and `raw_y_pred` what the version had said; `explanation` is JSON text, and as
+personal as features are: it goes where they go.
 """
 
 from __future__ import annotations
@@ -34,9 +36,10 @@ TICKS = pa.schema([("time", TIME)])
 OPTIONAL: Mapping[str, pa.DataType | None] = {
     "unit": pa.string(), "role": pa.string(), "propensity": pa.float64(), "shadow_version": pa.int32(),
     "shadow_y_pred": None, "content": pa.binary(), "features": None, "latency_ms": pa.float64(),
-    "error": pa.string(),
+    "error": pa.string(), "limited": pa.string(), "raw_y_pred": None, "explanation": pa.string(),
 }  # fmt: skip
 """Columns of predictions that may be left out; None for the type of what is given."""
+_LIKE_Y_PRED = ("shadow_y_pred", "raw_y_pred")
 _UNSAID: Mapping[str, Any] = {"role": str(Role.CHAMPION), "propensity": 1.0}
 """What a prediction without the column is."""
 Values: TypeAlias = pa.Array | Sequence[Any] | np.ndarray[Any, Any]
@@ -61,7 +64,7 @@ def predictions(columns: Mapping[str, Any], *, model: str) -> pa.RecordBatch:
     }
     for name, kind in OPTIONAL.items():
         if columns.get(name) is not None:
-            array = _array(columns[name], y_pred.type if name == "shadow_y_pred" else kind)
+            array = _array(columns[name], y_pred.type if name in _LIKE_Y_PRED else kind)
             if _says_something(name, array):
                 arrays[name] = array
     batch = pa.RecordBatch.from_pydict(arrays)
