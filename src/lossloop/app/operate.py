@@ -30,7 +30,8 @@ from lossloop.ledger.postgres.leases import holders
 from lossloop.ledger.store import Store
 from lossloop.registry import CHAMPION, Manifest, versions
 from lossloop.serve.runtimes import EXTERNAL, check_name
-from lossloop.serve.runtimes import load as load_runtime
+from lossloop.serve.runtimes.guessing import runtime_of
+from lossloop.serve.runtimes.trial import tried
 
 PATIENCE = 15.0
 
@@ -131,19 +132,31 @@ def check_policy(text: str, settings: Settings, state: Store, *, source: str = "
         raise PolicyError(str(error), line=load(text).line(path), source=source) from None
 
 
-def register(home: Home, model: str, manifest: Manifest, artifact: bytes | None = None) -> Result:
-    """Store an artifact and register the version that it makes.
+def register(
+    home: Home, model: str, manifest: Manifest, artifact: bytes | None = None, *, file: str = ""
+) -> Result:
+    """Try an artifact, store it, and register the version that it makes.
+
+    Args:
+        home: The state directory.
+        model: The model.
+        manifest: What the version is made of. Without a runtime, or without features, the artifact tells.
+        artifact: The model's bytes; None where another system serves the version.
+        file: The name of the artifact's file, where it has one.
 
     Raises:
-        InputError: The artifact cannot be loaded by its runtime.
+        InputError: The artifact cannot be loaded by its runtime, or does not fit the manifest.
+        MissingExtra: The runtime's library is not installed.
     """
+    if artifact is not None and not manifest.runtime:
+        manifest = msgspec.structs.replace(manifest, runtime=runtime_of(artifact, file))
     check_name(manifest.runtime)
     if manifest.runtime != EXTERNAL:
         if artifact is None:
             raise InputError(
                 f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact"
             )
-        load_runtime(manifest.runtime, artifact)
+        manifest = tried(manifest, artifact)
         stored = home.check().artifacts.put(artifact)
         manifest = msgspec.structs.replace(manifest, artifact=stored)
     return obey(home, Register(model=model, manifest=manifest))

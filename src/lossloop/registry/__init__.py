@@ -2,9 +2,10 @@
 
 from lossloop.registry.artifacts import Artifacts
 from lossloop.registry.manifest import Feature, FeatureKind, Manifest, Reference, Version
+from lossloop.registry.options import Options
 from lossloop.registry.versions import CHALLENGER, CHAMPION, PREVIOUS, Move
 
 __all__ = [
     "CHALLENGER", "CHAMPION", "PREVIOUS", "Artifacts", "Feature", "FeatureKind", "Manifest", "Move",
-    "Reference", "Version",
+    "Options", "Reference", "Version",
 ]  # fmt: skip

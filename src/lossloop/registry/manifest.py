@@ -16,6 +16,7 @@ from lossloop.core.profile import Profile
 from lossloop.core.records import Record
 from lossloop.core.seasons import Season
 from lossloop.core.thresholds import Thresholds
+from lossloop.registry.options import Options
 
 
 class FeatureKind(StrEnum):
@@ -76,6 +77,9 @@ class Reference(Record, frozen=True):
                 )
 
 
+_PLAIN = Options()
+
+
 class Manifest(Record, frozen=True):
     """A version's content: artifact, feature schema, loss, reference profile, lineage.
 
@@ -83,11 +87,14 @@ class Manifest(Record, frozen=True):
         InputError: Two features have one name, or one has none.
     """
 
-    runtime: str
-    """What runs the artifact: ``onnx``, or ``external`` where another system serves the version."""
+    runtime: str = ""
+    """What runs the artifact: ``onnx``, ..., or ``external`` where another system serves the version; empty
+    where the artifact is to tell by itself."""
     artifact: str = ""
     """Digest of the artifact's bytes; empty for external ones."""
     features: tuple[Feature, ...] = ()
+    options: Options = _PLAIN
+    """How the artifact is asked, where it leaves a choice."""
     reference: Reference | None = None
     beside: tuple[Reference, ...] = ()
     """References under other losses: one is taken where its loss judges."""
@@ -99,6 +106,8 @@ class Manifest(Record, frozen=True):
     notes: str = ""
 
     def __post_init__(self) -> None:
+        if self.options == _PLAIN:  # the very same object is left out of JSON, and so out of the digest
+            msgspec.structs.force_setattr(self, "options", _PLAIN)
         seen: set[str] = {""}
         for feature in self.features:
             if feature.name in seen:

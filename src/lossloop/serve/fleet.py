@@ -117,7 +117,7 @@ class Fleet:
         manifest = version.manifest
         if manifest.runtime == EXTERNAL:
             return None
-        runtime = load(manifest.runtime, self._artifacts.get(manifest.artifact))
+        runtime = load(manifest, self._artifacts.get(manifest.artifact))
         return Lane(version, runtime, task, inline=warm(manifest, runtime))
 
 

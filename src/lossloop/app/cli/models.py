@@ -32,21 +32,22 @@ def policy(file: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = Fals
 
 def register(
     model: str,
-    manifest: Path,
+    manifest: Path | None = None,
     /,
     *,
     artifact: Annotated[Path | None, Parameter(name="--artifact")] = None,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
-    """Make a version of a model from a manifest and its artifact.
+    """Make a version of a model from a manifest and its artifact, or from an artifact that says enough.
 
     Parameters
     ----------
     model
         The model.
     manifest
-        A JSON file: runtime, features, reference and lineage.
+        A JSON file: runtime, features, reference and lineage. Left out, the artifact tells the runtime and
+        its features.
     artifact
         The model's file; left out where another system serves the version (runtime `external`).
     state
@@ -54,12 +55,20 @@ def register(
     json
         Answer as JSON.
     """
-    try:
-        read = msgspec.json.decode(text_of(manifest), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise InputError(f"{manifest}: {error}", field="manifest") from None
-    result = operate.register(home(state), model, read, None if artifact is None else _bytes(artifact))
+    if manifest is None and artifact is None:
+        raise InputError("name a manifest, or a model's file with --artifact", field="manifest")
+    read = Manifest() if manifest is None else manifest_of(manifest)
+    data, name = (None, "") if artifact is None else (_bytes(artifact), artifact.name)
+    result = operate.register(home(state), model, read, data, file=name)
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
+
+
+def manifest_of(path: Path) -> Manifest:
+    """The manifest in a file; InputError where it is none."""
+    try:
+        return msgspec.json.decode(text_of(path), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}", field="manifest") from None
 
 
 def text_of(path: Path) -> str:

@@ -14,6 +14,7 @@ from lossloop import losses
 from lossloop.app.demo import flights
 from lossloop.core.clock import DAY, Micros
 from lossloop.losses import loss
+from lossloop.registry import Manifest
 from lossloop.serve.runtimes import load
 from lossloop.serve.schema import of_arrow
 
@@ -79,7 +80,7 @@ def _predict(artifact: bytes, table: pa.Table) -> Floats:
         )
         for feature in flights.FEATURES
     }
-    return load("onnx", artifact).predict(columns)
+    return load(Manifest(runtime="onnx", features=flights.FEATURES), artifact).predict(columns)
 
 
 def _months(table: pa.Table) -> list[str]:

@@ -199,7 +199,7 @@ def predictor(manifest: Manifest, artifact: bytes) -> Predict:
             f"a replay runs what is trained; runtime {manifest.runtime!r} is served elsewhere",
             field="runtime",
         )
-    runtime = load(manifest.runtime, artifact)
+    runtime = load(manifest, artifact)
 
     def predict(asked: pa.Table) -> Floats:
         return np.asarray(runtime.predict(columns_of(asked, manifest.features)), dtype=np.float64)

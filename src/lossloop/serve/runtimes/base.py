@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+
+from lossloop.registry import Feature, Manifest
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Columns = Mapping[str, np.ndarray[Any, Any]]
@@ -24,3 +27,15 @@ class Runtime(Protocol):
     def predict(self, columns: Columns) -> Floats:
         """Predictions for n rows: shape (n,), or (n, classes)."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """A kind of artifact."""
+
+    load: Callable[[bytes, Manifest], Runtime]
+    """Makes a runtime of an artifact; raises InputError where it is none or does not fit the manifest."""
+    features: Callable[[bytes], tuple[Feature, ...] | None] | None = None
+    """What an artifact knows of its features; None where it does not name them."""
+    code: bool = False
+    """Whether loading or asking one may run code that it brings."""

@@ -1,0 +1,179 @@
+"""scikit-learn models as skops writes them: a zip of a schema and arrays, no code.
+
+Only types on a list are made: those that skops trusts, scikit-learn's trees (after a check of their indices,
+which compiled code follows unchecked) and NumPy's dtype. A missing number is NaN, a missing category is NaN
+too, as pandas has it. Columns go in by name where the model chooses them by name or takes categories.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from lossloop.core.errors import InputError
+from lossloop.registry import Feature, FeatureKind, Manifest
+from lossloop.serve.runtimes import sktrees
+from lossloop.serve.runtimes.base import Columns, Floats
+from lossloop.serve.runtimes.inputs import LARGEST, Matrix, answers, only_numbers, order
+from lossloop.serve.runtimes.libraries import library, reading
+
+_TRUSTED = ("numpy.dtype", *sktrees.TYPES)
+_MOST_BYTES = 4 << 30
+
+
+class SkopsRuntime:
+    """A fitted estimator; what can run on several threads runs on one."""
+
+    native = False
+
+    def __init__(self, artifact: bytes, manifest: Manifest) -> None:
+        model = read(artifact, manifest.options.trusted)
+        known = getattr(model, "feature_names_in_", None)
+        names = [feature.name for feature in manifest.features]
+        if known is not None or hasattr(model, "n_features_in_"):
+            known = None if known is None else [str(name) for name in known]
+            names = order(manifest.features, known, getattr(model, "n_features_in_", len(names)))
+        self._ask = _asks(model)
+        self._binary = hasattr(model, "predict_proba") and len(model.classes_) == 2
+        self._names = names
+        self._frames = known is not None and _chooses_by_name(model)
+        if not self._frames:
+            only_numbers(manifest.features, "this model takes a table of numbers, not columns by name")
+            for each in sktrees.estimators(model):
+                each.__dict__.pop(
+                    "feature_names_in_", None
+                )  # scikit-learn would warn of a table without names
+        self._matrix = Matrix(names)
+        self._pandas: Any = library("pandas", "skops") if self._frames else None
+
+    def predict(self, columns: Columns) -> Floats:
+        rows = self._frame(columns) if self._frames else self._matrix.clipped(columns)
+        try:
+            found = self._ask(rows)
+        except ValueError:  # one row's category that an encoder refuses, say: its neighbours are answered
+            if len(rows) == 1:
+                raise
+            return self._one_by_one(columns, len(rows))
+        made = answers(found)
+        return made[:, 1] if self._binary else made
+
+    def _one_by_one(self, columns: Columns, rows: int) -> Floats:
+        """The rows' answers, NaN where the model raises."""
+        found: list[Floats | None] = []
+        for place in range(rows):
+            try:
+                found.append(self.predict({name: each[place : place + 1] for name, each in columns.items()}))
+            except ValueError:
+                found.append(None)
+        shape = next((each.shape[1:] for each in found if each is not None), ())
+        none = np.full((1, *shape), np.nan)
+        return np.concatenate([none if each is None else each for each in found])
+
+    def _frame(self, columns: Columns) -> Any:
+        made = {name: _as_trained(columns[name]) for name in self._names}
+        return self._pandas.DataFrame(made, columns=self._names)
+
+
+def features(artifact: bytes) -> tuple[Feature, ...] | None:
+    """What the model knows of its features; None where it was fitted without names.
+
+    A feature that an encoder of texts takes is a category; all may be null where nothing says otherwise.
+    """
+    model = read(artifact)
+    known = getattr(model, "feature_names_in_", None)
+    if known is None:
+        return None
+    texts = set(_texts(model))
+    return tuple(
+        Feature(name=str(name), kind=FeatureKind.CATEGORY if name in texts else FeatureKind.NUMBER)
+        for name in known
+    )
+
+
+def read(artifact: bytes, trusted: tuple[str, ...] = ()) -> Any:
+    """The estimator in a skops file.
+
+    Raises:
+        InputError: It is none, is too large, or holds types that are not trusted: they are named.
+        MissingExtra: skops is not installed.
+    """
+    found = library("skops.io", "skops", name="skops")
+    if trusted:
+        raise InputError(
+            "types that are not on our list run code when they are loaded, which cannot be trusted yet; "
+            "leave out options.trusted",
+            field="options.trusted",
+        )
+    with reading("a skops file"):
+        _check_size(artifact)
+        strange = sorted({*found.get_untrusted_types(data=artifact)} - {*_TRUSTED})
+        if strange:
+            raise InputError(
+                f"the file holds types that are not trusted: {', '.join(strange)}; save XGBoost's, "
+                "LightGBM's and CatBoost's models in their own formats, and leave functions of your own "
+                "out of "
+                "the pipeline",
+                field="artifact",
+            )
+        model = found.loads(artifact, trusted=list(_TRUSTED))
+        if not hasattr(model, "predict"):
+            raise InputError(f"{type(model).__name__} predicts nothing", field="artifact")
+        sktrees.check(model)
+    for each in sktrees.estimators(model):
+        if "n_jobs" in each.__dict__:
+            each.n_jobs = 1
+    return model
+
+
+def _asks(model: Any) -> Any:
+    """The method that answers: chances of a classifier, values of all else."""
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba
+    if hasattr(model, "classes_"):
+        raise InputError(
+            f"{type(model).__name__} gives classes, and no chances of them; wrap it in "
+            "CalibratedClassifierCV",
+            field="artifact",
+        )
+    return model.predict
+
+
+def _check_size(artifact: bytes) -> None:
+    with zipfile.ZipFile(io.BytesIO(artifact)) as found:
+        size = sum(each.file_size for each in found.infolist())
+    if size > _MOST_BYTES:
+        raise InputError(f"unpacked the file has {size:,} bytes; at most {_MOST_BYTES:,}", field="artifact")
+
+
+def _as_trained(column: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    if column.dtype == object:
+        return np.array([np.nan if each is None else each for each in column], dtype=object)
+    clipped: np.ndarray[Any, Any] = np.clip(column, -LARGEST, LARGEST)
+    return clipped
+
+
+def _choosers(model: Any) -> Iterator[Any]:
+    return (each for each in sktrees.estimators(model) if hasattr(each, "transformers_"))
+
+
+def _chooses_by_name(model: Any) -> bool:
+    """Whether some step takes columns by their names, or texts from the table as a whole."""
+    named = (columns for each in _choosers(model) for _, _, columns in each.transformers_)
+    return any(isinstance(name, str) for columns in named for name in np.atleast_1d(columns)) or bool(
+        _texts(model)
+    )
+
+
+def _texts(model: Any) -> list[str]:
+    """The names of columns that an encoder was fitted on texts of."""
+    return [
+        str(name)
+        for each in sktrees.estimators(model)
+        if hasattr(each, "categories_") and hasattr(each, "feature_names_in_")
+        for name, known in zip(each.feature_names_in_, each.categories_, strict=False)
+        if np.asarray(known).dtype.kind in "OUS"
+    ]
