@@ -241,7 +241,7 @@ def test_a_policy_s_mistake_is_found_by_its_line(
     ("text", "words"),
     [
         ("{", "manifest.json: Input data was truncated"),
-        ("{}", "Object missing required field `runtime`"),
+        ("{}", "say in the manifest which runtime the version has"),
         ('{"runtime": "onnx"}', "a version with runtime 'onnx' needs an artifact"),
         ('{"runtime": "onyx"}', "unknown runtime 'onyx'; did you mean 'onnx'?"),
         ('{"runtime": "external", "color": 1}', "Object contains unknown field `color`"),

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from lossloop.registry import Feature, FeatureKind, Manifest, Options
 from lossloop.serve.runtimes import Columns, Runtime, load
+from lossloop.serve.runtimes.libraries import library
+
+pd = library("pandas", "skops")
 
 NUMBERS = (Feature(name="x"), Feature(name="y"))
 MIXED = (
@@ -75,7 +77,7 @@ def _type(feature: Feature) -> type[Any]:
 
 @cache
 def xgboost_binary(form: str = "ubj") -> Model:
-    import xgboost
+    xgboost = library("xgboost", "xgboost")
 
     model = xgboost.XGBClassifier(max_depth=3, enable_categorical=True, **QUICK).fit(CATEGORIES, LATE)
     return Model(
@@ -87,7 +89,7 @@ def xgboost_binary(form: str = "ubj") -> Model:
 @cache
 def xgboost_classes() -> Model:
     """Trained to say the likeliest class; it answers with chances all the same."""
-    import xgboost
+    xgboost = library("xgboost", "xgboost")
 
     table = xgboost.DMatrix(TABLE.to_numpy(), GRADE)
     given = {"objective": "multi:softmax", "num_class": 3, "nthread": 1, "max_depth": 2}
@@ -99,7 +101,7 @@ def xgboost_classes() -> Model:
 
 @cache
 def lightgbm_binary() -> Model:
-    import lightgbm
+    lightgbm = library("lightgbm", "lightgbm")
 
     model = lightgbm.LGBMClassifier(verbose=-1, min_data_per_group=5, min_child_samples=5, **QUICK)
     model.fit(CATEGORIES, LATE)
@@ -111,7 +113,7 @@ def lightgbm_binary() -> Model:
 
 @cache
 def lightgbm_value() -> Model:
-    import lightgbm
+    lightgbm = library("lightgbm", "lightgbm")
 
     given = {"objective": "regression", "verbose": -1, "num_threads": 1}
     model = lightgbm.train(given, lightgbm.Dataset(TABLE.to_numpy(), _SCORE), 5)
@@ -123,8 +125,9 @@ def lightgbm_value() -> Model:
 
 @cache
 def catboost_model(kind: str = "binary") -> Model:
-    import catboost
+    catboost = library("catboost", "catboost")
 
+    features: tuple[Feature, ...] = NUMBERS
     given: dict[str, Any] = {"iterations": 5, "depth": 3, "thread_count": 1, "random_seed": 0}
     given |= {"verbose": False, "allow_writing_files": False}
     if kind == "binary":
@@ -132,10 +135,10 @@ def catboost_model(kind: str = "binary") -> Model:
         wanted, features = model.predict_proba(TEXTS[:6])[:, 1], MIXED
     elif kind == "classes":
         model = catboost.CatBoostClassifier(**given).fit(TABLE.to_numpy(), GRADE)
-        wanted, features = model.predict_proba(TABLE.to_numpy()[:6]), NUMBERS
+        wanted = model.predict_proba(TABLE.to_numpy()[:6])
     else:
         model = catboost.CatBoostRegressor(loss_function="Poisson", **given).fit(TABLE, GRADE)
-        wanted, features = model.predict(TABLE[:6]), NUMBERS
+        wanted = model.predict(TABLE[:6])
     return Model(
         runtime="catboost", artifact=saved(model.save_model, "m.cbm"), features=features, wanted=wanted
     )
@@ -144,7 +147,7 @@ def catboost_model(kind: str = "binary") -> Model:
 @cache
 def skops_pipeline() -> Model:
     """An imputer, a scaler and an encoder that refuses what it has not seen, by columns' names."""
-    import skops.io
+    skops = library("skops.io", "skops")
     from sklearn.compose import ColumnTransformer
     from sklearn.impute import SimpleImputer
     from sklearn.linear_model import LogisticRegression
@@ -155,14 +158,14 @@ def skops_pipeline() -> Model:
     prepare = ColumnTransformer([("n", numbers, ["x", "y"]), ("c", OneHotEncoder(), ["colour"])])
     model = make_pipeline(prepare, LogisticRegression()).fit(TEXTS, LATE)
     return Model(
-        runtime="skops", artifact=skops.io.dumps(model), features=MIXED,
+        runtime="skops", artifact=skops.dumps(model), features=MIXED,
         wanted=model.predict_proba(TEXTS[:6])[:, 1],
     )  # fmt: skip
 
 
 @cache
 def skops_model(kind: str) -> Model:
-    import skops.io
+    skops = library("skops.io", "skops")
     from sklearn import ensemble, linear_model
 
     given: Any = {
@@ -176,7 +179,7 @@ def skops_model(kind: str) -> Model:
     known = TABLE[:6] if hasattr(model, "feature_names_in_") else TABLE.to_numpy()[:6]
     wanted = model.predict_proba(known) if hasattr(model, "predict_proba") else model.predict(known)
     return Model(
-        runtime="skops", artifact=skops.io.dumps(model),
+        runtime="skops", artifact=skops.dumps(model),
         wanted=wanted[:, 1] if kind in ("linear", "boosted") else wanted,
     )  # fmt: skip
 
@@ -184,7 +187,7 @@ def skops_model(kind: str) -> Model:
 @cache
 def keras_model(*, by_name: bool = False) -> Model:
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    import keras
+    keras = library("keras", "keras")
 
     keras.utils.set_random_seed(0)
     first: Any
@@ -206,12 +209,11 @@ def keras_model(*, by_name: bool = False) -> Model:
 def onnx_table(*, maps: bool = True, classes: int = 2) -> Model:
     """What skl2onnx makes of a classifier: one input, labels, and chances as a dictionary a row or as a
     table."""
-    from skl2onnx import to_onnx
     from sklearn.linear_model import LogisticRegression
 
     rows = TABLE.to_numpy(dtype=np.float32)
     model = LogisticRegression().fit(rows, LATE if classes == 2 else GRADE)
-    made = to_onnx(model, rows[:1], options={"zipmap": maps})
+    made = library("skl2onnx", "convert").to_onnx(model, rows[:1], options={"zipmap": maps})
     wanted = model.predict_proba(rows[:6])
     return Model(
         runtime="onnx", artifact=made.SerializeToString(), wanted=wanted[:, 1] if classes == 2 else wanted

@@ -150,6 +150,8 @@ def register(
     """
     if artifact is not None and not manifest.runtime:
         manifest = msgspec.structs.replace(manifest, runtime=runtime_of(artifact, file))
+    if not manifest.runtime:
+        raise InputError("say in the manifest which runtime the version has", field="runtime")
     check_name(manifest.runtime)
     if manifest.runtime != EXTERNAL:
         if artifact is None:

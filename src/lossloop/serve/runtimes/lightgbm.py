@@ -14,6 +14,8 @@ from lossloop.serve.runtimes.base import Columns, Floats
 from lossloop.serve.runtimes.inputs import Matrix, answers, kinds, order
 from lossloop.serve.runtimes.libraries import library, reading
 
+_ENDS = ("end of trees", "end of parameters")
+
 
 class LightgbmRuntime:
     """A booster on one thread, so that the same rows give the same bits."""
@@ -58,7 +60,8 @@ def _read(artifact: bytes) -> Any:
     with reading("a LightGBM model"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         text = artifact.decode()
-        if not text.startswith("tree\n") or "\nend of trees" not in text:
+        # LightGBM ends the process over a text that is cut off.
+        if not text.startswith("tree\n") or not all(f"\n{end}\n" in text for end in _ENDS):
             raise InputError(
                 "not a LightGBM model that can be loaded: it is none, or cut off", field="artifact"
             )

@@ -67,7 +67,7 @@ def check(manifest: Manifest, artifact: bytes, *, patience: float = PATIENCE) ->
         done = subprocess.run(
             [sys.executable, "-m", "lossloop.serve.runtimes.trial"],
             input=len(sent).to_bytes(8) + sent + artifact, capture_output=True, check=False, timeout=patience,
-            env={name: os.environ[name] for name in _KEPT if name in os.environ},
+            env=environment(),
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise InputError(
@@ -84,6 +84,11 @@ def check(manifest: Manifest, artifact: bytes, *, patience: float = PATIENCE) ->
     if found.manifest is None:
         raise InputError(found.error, field=found.field)
     return found.manifest
+
+
+def environment() -> dict[str, str]:
+    """What a trial gets of the environment: where its libraries are, and no secrets."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
 
 
 def attempt(manifest: Manifest, artifact: bytes) -> Manifest:

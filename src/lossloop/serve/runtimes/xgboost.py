@@ -66,6 +66,8 @@ def features(artifact: bytes) -> tuple[Feature, ...] | None:
 def _read(artifact: bytes) -> Any:
     found = library("xgboost", "xgboost")
     with reading("an XGBoost model"):
+        if not artifact.startswith(b"{"):  # XGBoost would try its format of old, and may end the process
+            raise InputError("not an XGBoost model that can be loaded: no JSON, nor UBJSON", field="artifact")
         booster = found.Booster(model_file=bytearray(artifact))
         booster.num_features()
     if _config(booster)["learner"]["gradient_booster"]["name"] == "gblinear":
