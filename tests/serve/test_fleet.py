@@ -12,7 +12,7 @@ from lossloop.core.errors import Conflict, UnknownName
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Arm, Traffic
 from lossloop.ledger.sqlite.state import State
-from lossloop.registry import Artifacts, Feature, versions
+from lossloop.registry import Artifacts, Options, versions
 from lossloop.serve.fleet import Fleet
 from tests.serve.models import additive, manifest
 
@@ -188,8 +188,8 @@ def test_a_version_that_fails_its_warm_up_takes_no_traffic(
     place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
     place.register()
-    other = (Feature(name="unheard of"),)
-    made = msgspec.structs.replace(manifest(artifact=place.artifacts.put(additive())), features=other)
+    stored = manifest(artifact=place.artifacts.put(additive()))
+    made = msgspec.structs.replace(stored, options=Options(column=1))  # it answers with one
     versions.register(place.state, "m", made, at=0)
     place.route(1, 2)
     place.follow()

@@ -11,15 +11,14 @@ import pytest
 
 from lossloop import profile_of
 from lossloop.core.errors import StateError
-from lossloop.serve.runtimes import Columns
+from lossloop.serve.runtimes import Columns, load
 from lossloop.serve.runtimes.base import Floats
-from lossloop.serve.runtimes.onnx import OnnxRuntime
 from lossloop.serve.warming import Pace, samples, warm
 from tests.serve.models import FEATURES, Scripted, additive, manifest
 
 
 def test_a_small_model_may_be_asked_for_a_few_rows_at_once() -> None:
-    assert warm(manifest(), OnnxRuntime(additive())) >= 1
+    assert warm(manifest(), load(manifest(), additive())) >= 1
 
 
 def test_a_slow_one_may_not() -> None:
