@@ -13,6 +13,7 @@ from lossloop.app.alone import Alone
 from lossloop.app.bundles import backups, erase_in_bundle
 from lossloop.app.home import Home
 from lossloop.app.importing import forget_rejects
+from lossloop.app.predicting import forget_batches
 from lossloop.core.errors import UnknownName
 from lossloop.core.records import Record
 from lossloop.ledger.findings import Tell
@@ -40,7 +41,7 @@ class Erasure(Record, frozen=True, omit_defaults=False):
     not_found: list[str] = []
     """Bundles that were made and are not where they were: erase there, wherever they are now."""
     rejected: int = 0
-    """Rows that went from what imports had rejected."""
+    """Rows that went from what imports and batches had rejected."""
 
 
 def survey(
@@ -85,6 +86,7 @@ def erase_unit(alone: Alone, unit: str, model: str | None = None, *, more: Seque
     alone.note(alone.held(unit, models, lambda done: None))
     gone = _counts(alone.erase(unit, models))
     rejected = forget_rejects(home, unit, alone.noted(), model)
+    rejected += forget_batches(home, unit, alone.noted(), model)
     alone.forget(unit)
     places = _bundles(home, more)
     cleared = [str(place) for place in places if place.exists() and erase_in_bundle(place, unit, models)]

@@ -253,7 +253,7 @@ def test_a_pattern_that_names_no_file_is_refused(tmp_path: Path, pattern: str, w
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"must end with one of: .csv, .csv.gz, .parquet"):
+    with pytest.raises(InputError, match=r"must end with one of: .arrow, .csv, .csv.gz, .feather, .parquet"):
         open_file(text(tmp_path / "a.json", "{}"))
     with pytest.raises(InputError, match="cannot read"):
         open_file(tmp_path / "gone.csv")

@@ -28,6 +28,7 @@ _COMMANDS = {
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
     "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),
+    "predict": ("lossloop.app.cli.predicting:predict", "Answer the rows of files."),
     "import": ("lossloop.app.cli.importing:import_history", "Bring in predictions or outcomes of the past."),
     "erase": ("lossloop.app.cli.erase:erase", "Remove a person's rows for good; counts stay."),
     "backtest": ("lossloop.app.cli.backtest:backtest", "Try policies on the past."),

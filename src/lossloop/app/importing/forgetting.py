@@ -6,11 +6,13 @@ import contextlib
 import csv
 import io
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
 
 import msgspec
 
 from lossloop.app.home import Home
-from lossloop.app.importing.progress import Folder, Progress, all_progress
+from lossloop.app.importing.progress import Folder, all_progress
+from lossloop.app.locked import LockedFolder
 from lossloop.ledger.files import durable
 
 
@@ -30,13 +32,24 @@ def forget_rejects(home: Home, unit: str, ids: Mapping[str, Collection[str]], mo
     for path, progress in all_progress(home):
         if model in (None, progress.model):
             with contextlib.closing(Folder(home, path.name)) as folder:
-                gone += _forget(folder, progress, _Named(unit, ids.get(progress.model, ())))
+                gone += forget_in(folder, progress, unit, ids.get(progress.model, ()))
     return gone
 
 
-def _forget(folder: Folder, progress: Progress, named: _Named) -> int:
+class Kept(Protocol):
+    """A document of what was done, and how much of the rejects belongs to it."""
+
+    @property
+    def error(self) -> str: ...
+    @property
+    def rejects_size(self) -> int: ...
+
+
+def forget_in(folder: LockedFolder[Any], progress: Kept, unit: str, ids: Collection[str]) -> int:
+    """Remove rejected rows that name a unit from one folder; return how many went."""
+    named = _Named(unit, ids)
     if named.by(progress.error):
-        progress = msgspec.structs.replace(progress, error="")
+        progress = _changed(progress, error="")
         folder.write(progress)
     if not folder.rejects.exists():
         return 0
@@ -51,8 +64,12 @@ def _forget(folder: Folder, progress: Progress, named: _Named) -> int:
         data = written.getvalue().encode()
         durable.write(folder.rejects, data)
         folder.rejects.chmod(0o600)
-        folder.write(msgspec.structs.replace(progress, rejects_size=len(data)))
+        folder.write(_changed(progress, rejects_size=len(data)))
     return len(rows) - len(kept)
+
+
+def _changed(progress: Any, **more: Any) -> Any:
+    return msgspec.structs.replace(progress, **more)
 
 
 class _Named:

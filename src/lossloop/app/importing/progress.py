@@ -8,8 +8,6 @@ The key is made of what is in a file, not of its name: a file given again, or un
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,14 +16,13 @@ import msgspec
 
 from lossloop.app.home import Home
 from lossloop.app.importing.mapping import Naming
+from lossloop.app.locked import REJECTS, LockedFolder, read_document
 from lossloop.core.clock import Micros, format_time
-from lossloop.core.errors import InUse, StateError, StorageFull
 from lossloop.core.ids import digest
 from lossloop.core.records import Record
 from lossloop.ledger.frames import Kind
 
 DOCUMENT = "progress.json"
-REJECTS = "rejects.csv"
 
 
 class Progress(Record, frozen=True):
@@ -60,7 +57,7 @@ def key_of(model: str, kind: Kind, digest_of_source: str, naming: Naming, *, his
     return digest(msgspec.json.encode(said, order="deterministic"))[:24]
 
 
-class Folder:
+class Folder(LockedFolder[Progress]):
     """One source's folder, locked for as long as it is open.
 
     Raises:
@@ -68,51 +65,19 @@ class Folder:
     """
 
     def __init__(self, home: Home, key: str) -> None:
-        self.path = _place(home) / key
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._lock)
-            words = f"another process imports the same source with the same mapping ({self.path}); let it end"
-            raise InUse(words) from None
-
-    @property
-    def rejects(self) -> Path:
-        return self.path / REJECTS
-
-    def read(self) -> Progress | None:
-        return _read(self.path / DOCUMENT)
-
-    def write(self, progress: Progress) -> None:
-        """Put a document in the place of the one before, whole or not at all."""
-        fresh = self.path / "progress.new"
-        try:
-            with fresh.open("wb") as file:
-                file.write(msgspec.json.format(msgspec.json.encode(progress), indent=1))
-                file.flush()
-                os.fsync(file.fileno())
-            fresh.replace(self.path / DOCUMENT)
-            os.fsync(self._lock)
-        except OSError as error:
-            raise StorageFull(f"cannot write {fresh} ({error.strerror}); free some space") from None
-
-    def close(self) -> None:
-        if self._lock >= 0:
-            os.close(self._lock)
-            self._lock = -1
+        busy = "another process imports the same source with the same mapping"
+        super().__init__(_place(home) / key, DOCUMENT, Progress, busy=busy)
 
 
 def read_progress(home: Home, key: str) -> Progress | None:
     """How far a source was imported, also while another process imports it; None where it was not begun."""
-    return _read(_place(home) / key / DOCUMENT)
+    return read_document(_place(home) / key / DOCUMENT, Progress)
 
 
 def all_progress(home: Home) -> Iterator[tuple[Path, Progress]]:
     """Every source that was begun, and its folder."""
     for path in sorted(_place(home).glob(f"*/{DOCUMENT}")):
-        found = _read(path)
+        found = read_document(path, Progress)
         if found is not None:
             yield path.parent, found
 
@@ -133,13 +98,3 @@ def recent(home: Home, model: str, *, most: int = 3) -> list[dict[str, Any]]:
 
 def _place(home: Home) -> Path:
     return home.path / "imports"
-
-
-def _read(path: Path) -> Progress | None:
-    """A document; one that is damaged is none: what is sent again changes nothing."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Progress)
-    except (FileNotFoundError, msgspec.MsgspecError):
-        return None
-    except OSError as error:
-        raise StateError(f"cannot read {path} ({error.strerror}); is it yours?") from None

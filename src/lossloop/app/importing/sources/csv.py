@@ -32,10 +32,10 @@ class CsvSource:
 
     repeatable = True
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._zipped = path.suffix == ".gz"
-        self._file = OpenFile(path)
+    def __init__(self, file: Path | OpenFile) -> None:
+        self._file = file if isinstance(file, OpenFile) else OpenFile(file)
+        self.name = self._file.name
+        self._zipped = self.name.lower().endswith(".gz")
 
     def digest(self) -> str:
         return self._file.digest()

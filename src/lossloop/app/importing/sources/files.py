@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+import pyarrow as pa
+import pyarrow.fs as pafs
+
 from lossloop.core.errors import InputError, StateError
 from lossloop.core.ids import digest
 
@@ -22,10 +25,12 @@ class OpenFile:
         InputError: It cannot be opened.
     """
 
+    handle: BinaryIO
+
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.name = str(path)
         try:
-            self.handle: BinaryIO = path.open("rb")
+            self.handle = path.open("rb")
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}", field="source") from None
         self._stat = self._look()
@@ -45,7 +50,7 @@ class OpenFile:
         """Raise StateError where it was written to since it was opened."""
         if self._look() != self._stat:
             raise StateError(
-                f"{self.path} was changed while it was read; nothing of the change was taken. Once it is "
+                f"{self.name} was changed while it was read; nothing of the change was taken. Once it is "
                 "whole, give the same command again"
             )
 
@@ -59,6 +64,33 @@ class OpenFile:
     def _look(self) -> tuple[int, int, int]:
         found = os.fstat(self.handle.fileno())
         return found.st_size, found.st_mtime_ns, found.st_ino
+
+
+class StoredFile(OpenFile):
+    """A file of any file system that PyArrow opens: an object of a store has no other identity than these.
+
+    Args:
+        filesystem: Where it is.
+        path: Its name there.
+        name: As errors and answers call it; without passwords.
+    """
+
+    def __init__(self, filesystem: pafs.FileSystem, path: str, name: str) -> None:
+        self.name = name
+        self._there = (filesystem, path)
+        try:
+            self.handle = filesystem.open_input_file(path)
+            self._stat = self._look()
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(
+                f"cannot read {name}: {str(error).partition(chr(10))[0]}", field="source"
+            ) from None
+        self.size = self._stat[0]
+
+    def _look(self) -> tuple[int, int, int]:
+        filesystem, path = self._there
+        found = filesystem.get_file_info(path)
+        return found.size or 0, found.mtime_ns or 0, 0
 
 
 def matching(patterns: Sequence[str]) -> list[Path]:

@@ -19,9 +19,9 @@ class ParquetSource:
 
     repeatable = True
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._file = OpenFile(path)
+    def __init__(self, file: Path | OpenFile) -> None:
+        self._file = file if isinstance(file, OpenFile) else OpenFile(file)
+        self.name = self._file.name
 
     def digest(self) -> str:
         return self._file.digest()
