@@ -384,3 +384,24 @@ def test_charts_are_there_before_anything_was_judged(server: Server) -> None:
     model = server.model()
     assert server.call("GET", f"/v1/models/{model}/charts").body == {"model": model, "charts": []}
     assert server.call("GET", "/v1/models/nobody/charts").status == 404
+
+
+@pytest.mark.parametrize(
+    ("deadline", "status", "words"),
+    [
+        ("30s", 200, None),
+        ("soon", 422, "'soon' is not a duration; write a number and one of"),
+        ("0ms", 422, "a deadline must last longer than nothing"),
+    ],
+)
+def test_a_caller_may_be_in_a_hurry(server: Server, deadline: str, status: int, words: str | None) -> None:
+    model = server.model(versions=1)
+    headers = {"Authorization": f"Bearer {server.home.tokens.read()}", "Lossloop-Deadline": deadline}
+    reply = server.pool.request(
+        "POST", f"{server.up.url}/v1/models/{model}/predict", headers=headers,
+        json={"rows": [{"features": {"x": 1.0}}]},
+    )  # fmt: skip
+    assert reply.status == status
+    if words is not None:
+        assert reply.json()["field"] == "Lossloop-Deadline"
+        assert reply.json()["detail"].startswith(words)

@@ -75,6 +75,26 @@ def test_an_id_stands_once() -> None:
     assert [str(each) for each in found.problems] == ["the id 'a' stands twice in this batch"]
 
 
+plain = st.fixed_dictionaries(
+    {"x": st.floats() | st.integers() | st.just(10**400), "y": st.floats() | st.none()},
+    optional={"colour": st.sampled_from(["red", "", None, 7]), "z": st.floats()},
+)
+
+
+@given(st.lists(plain, min_size=1, max_size=12), st.booleans())
+def test_many_plain_rows_are_read_like_single_ones(rows: list[dict[str, Any]], full: bool) -> None:
+    if full:
+        rows = [{"x": 0.5, "y": 1, "colour": "red"} | row for row in rows]
+    together = reading(*({"features": row} for row in rows))
+    apart = [reading({"features": row, "unit": None}) for row in rows]
+    assert together.places == [place for place, each in enumerate(apart) if each.places]
+    wanted = [str(problem) for each in apart for problem in each.problems]
+    assert [str(problem) for problem in together.problems] == wanted
+    alone = joined([each.asked for each in apart], SCHEMA).features
+    for name, column in joined([together.asked], SCHEMA).features.items():
+        assert list(map(repr, column)) == list(map(repr, alone[name]))
+
+
 # Columns.
 
 numbers = st.floats(width=64) | st.sampled_from([0.0, np.nan, np.inf])

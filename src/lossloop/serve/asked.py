@@ -69,7 +69,7 @@ def read(schema: Schema, rows: Sequence[Any] | Given, *, now: Micros, replays: b
         check_size(rows.count)
         return _read_given(schema, rows, now) or _read_rows(schema, rows.rows(), now, replays)
     check_size(len(rows) if isinstance(rows, list) else 0)
-    return _read_rows(schema, rows, now, replays)
+    return _read_plain(schema, rows, now) or _read_rows(schema, rows, now, replays)
 
 
 def joined(parts: Sequence[Asked], schema: Schema) -> Asked:
@@ -94,6 +94,37 @@ def _column(parts: Sequence[Values], kind: type[Any]) -> np.ndarray[Any, Any]:
     if any(isinstance(part, np.ndarray) for part in parts):
         return np.concatenate([np.asarray(part, dtype=kind) for part in parts])
     return np.array(list(chain.from_iterable(parts)) if len(parts) > 1 else parts[0], dtype=kind)
+
+
+def _read_plain(schema: Schema, rows: Sequence[Any], now: Micros) -> Read | None:
+    """Good rows that say nothing but their features, as most do; None where one of them is another."""
+    kept = []
+    for row in rows:
+        features = row.get("features") if type(row) is dict and len(row) == 1 else None
+        if type(features) is not dict:
+            return None
+        kept.append(features)
+    columns: Mapping[str, Values] | None
+    if len(kept) < _SEVERAL:
+        if not all(map(schema.fits, kept)):
+            return None
+        columns = {name: [row.get(name) for row in kept] for name in schema.names}
+    elif (columns := schema.quick(kept)) is None:
+        return None
+    return _plain(columns, [None] * len(kept), now)
+
+
+_SEVERAL = 8
+"""Rows from which on looking at columns is faster than looking at rows."""
+
+
+def _plain(features: Mapping[str, Values], units: list[str | None], now: Micros) -> Read:
+    """Rows that are all good, and whose ids are made here."""
+    count = len(units)
+    asked = Asked(
+        ids=new_ids(count), units=units, times=[now] * count, contents=[None] * count, features=features
+    )
+    return Read(places=list(range(count)), asked=asked, sent=[])
 
 
 def _read_rows(schema: Schema, rows: Sequence[Any], now: Micros, replays: bool) -> Read:
@@ -161,11 +192,7 @@ def _read_given(schema: Schema, given: Given, now: Micros) -> Read | None:
         if column is None or not (feature.nullable or _is_full(column)):
             return None
         features[feature.name] = column
-    asked = Asked(
-        ids=new_ids(given.count), units=units, times=[now] * given.count, contents=[None] * given.count,
-        features=features,
-    )  # fmt: skip
-    return Read(places=list(range(given.count)), asked=asked, sent=[])
+    return _plain(features, units, now)
 
 
 _SHORT = 64

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 
-import numpy as np
+_VARIANT = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 
 
 def new_ids(
@@ -14,13 +14,9 @@ def new_ids(
 ) -> list[str]:
     """Make UUIDs of version 7, as `core.ids.uuid7` does one by one."""
     ms = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    raw = np.frombuffer(random(16 * count), np.uint8).reshape(count, 16).copy()
-    raw[:, :6] = np.frombuffer(ms.to_bytes(6, "big"), np.uint8)
-    raw[:, 6] = raw[:, 6] & 0x0F | 0x70
-    raw[:, 8] = raw[:, 8] & 0x3F | 0x80
-    text = raw.tobytes().hex()
+    moment = f"{ms:012x}"
+    head, text = f"{moment[:8]}-{moment[8:]}-7", random(10 * count).hex()
     return [
-        f"{text[at : at + 8]}-{text[at + 8 : at + 12]}-{text[at + 12 : at + 16]}-{text[at + 16 : at + 20]}"
-        f"-{text[at + 20 : at + 32]}"
-        for at in range(0, 32 * count, 32)
+        f"{head}{text[at : at + 3]}-{_VARIANT[text[at + 3]]}{text[at + 4 : at + 7]}-{text[at + 7 : at + 19]}"
+        for at in range(0, 20 * count, 20)
     ]

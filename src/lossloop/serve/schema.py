@@ -50,11 +50,30 @@ class Schema:
                 return False
         return there == len(row)
 
+    def quick(self, rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray[Any, Any]] | None:
+        """Rows as columns, where each has all features and no problem; None where a closer look is needed."""
+        if set(map(len, rows)) != {len(self.names)}:
+            return None
+        try:
+            table = [*zip(*[[row[name] for name in self.names] for row in rows], strict=True)]
+            columns: dict[str, np.ndarray[Any, Any]] = {}
+            for (name, number, _), values in zip(self._plan, table, strict=True):
+                if not set(map(type, values)) <= (_NUMBERS if number else _TEXTS):
+                    return None
+                column = np.array(values, dtype=np.float64 if number else object)
+                if number and not np.isfinite(column).all():
+                    return None
+                columns[name] = column
+        except (KeyError, OverflowError):
+            return None
+        return columns
+
     def problem(self, row: Row, index: int) -> InputError | None:
         """What is wrong with a row's features; None where nothing is."""
         return problem(self.features, row, index)
 
 
+_NUMBERS, _TEXTS = {float, int}, {str}
 _LARGEST = 2**1023
 """A whole number beyond this is looked at more closely."""
 

@@ -162,11 +162,14 @@ class Service:
     def _outcome(
         self, model: str, answers: dict[int, Answer], problems: list[InputError], position: Position | None
     ) -> Outcome:
-        actions = {}
-        for place, each in answers.items():
-            thresholds = self._thresholds_of(model, each.version)
-            if thresholds is not None and isinstance(each.y_pred, float):
-                actions[place] = thresholds.action(each.y_pred)
+        actions: dict[int, str] = {}
+        for version in {each.version for each in answers.values()}:
+            thresholds = self._thresholds_of(model, version)
+            if thresholds is None:
+                continue
+            for place, each in answers.items():
+                if each.version == version and isinstance(each.y_pred, float):
+                    actions[place] = thresholds.action(each.y_pred)
         return Outcome(answers=answers, actions=actions, problems=problems, position=position)
 
     def _thresholds_of(self, model: str, version: int) -> Thresholds | None:

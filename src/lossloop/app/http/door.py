@@ -16,8 +16,10 @@ from lossloop.app.http.bodies import Bodies, Receive, decoded, unpacked
 from lossloop.app.http.endpoints import ARROW, Call, Endpoint
 from lossloop.app.http.problems import Unsupported, details, problem, status_of
 from lossloop.app.running import Running
+from lossloop.core.clock import SECOND, parse_duration
 from lossloop.core.errors import InputError, LossloopError
 from lossloop.serve.counters import reason_of
+from lossloop.serve.wishes import USUAL, Wish
 
 LONGEST_WAIT = 60.0
 _WAIT = re.compile(rb"(?:^|[,;\s])wait=(\d+(?:\.\d+)?)")
@@ -48,35 +50,42 @@ class Door:
         self._reader = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request, as an ASGI application."""
+        await self.answer(scope.get("path_params") or {}, scope, receive, send)
+
+    async def answer(self, path: dict[str, str], scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request whose path has these names."""
         running = self._running()
-        counters, path = running.service.counters, self._endpoint.path
+        counters = running.service.counters
         try:
-            status, reply = await self._answer(running, scope, receive)
+            status, reply = await self._answer(running, path, scope, receive)
         except LossloopError as error:
             status, reply = int(status_of(error)), problem(error)
             counters.add("refusals", reason=reason_of(error))
         except Exception as error:  # noqa: BLE001 - the fault of one request is not the end of the others
             traceback.print_exc()
             status, reply = 500, _fault(error)
-        counters.add("requests", method=self._endpoint.method, path=path, status=str(status))
+        method, template = self._endpoint.method, self._endpoint.path
+        counters.add("requests", method=method, path=template, status=str(status))
         await respond(send, status, reply)
 
-    async def _answer(self, running: Running, scope: Scope, receive: Receive) -> tuple[int, Any]:
+    async def _answer(
+        self, running: Running, path: dict[str, str], scope: Scope, receive: Receive
+    ) -> tuple[int, Any]:
         headers = dict(scope["headers"])
-        path = scope.get("path_params") or {}
         # Who may not ask is told so before the body is read.
         caller = self._caller(running, headers, path)
         body = None if self._reader is None else await self._body(scope, headers, receive)
         if (model := getattr(body, "model", None)) is not None:
             caller.require_model(model)
-        prefer = headers.get(b"prefer")
+        prefer, deadline = headers.get(b"prefer"), headers.get(b"lossloop-deadline")
         call = Call(
             running=running,
             path=path,
             body=body,
             wait=0.0 if prefer is None else _patience(prefer),
             caller=caller,
+            wish=USUAL if deadline is None else Wish(deadline=_deadline(deadline)),
         )
         return await self._endpoint.handler(call)
 
@@ -121,6 +130,17 @@ def _patience(prefer: bytes) -> float:
     """How long the caller asks to wait for the fold: ``Prefer: wait=10`` (RFC 7240)."""
     match = _WAIT.search(prefer)
     return min(float(match[1]), LONGEST_WAIT) if match else 0.0
+
+
+def _deadline(header: bytes) -> float:
+    """How long the caller waits for a version, in seconds: ``Lossloop-Deadline: 50ms``."""
+    try:
+        found = parse_duration(header.decode("latin-1").strip()) / SECOND
+    except InputError as error:
+        raise InputError(str(error), field="Lossloop-Deadline") from None
+    if found <= 0:
+        raise InputError("a deadline must last longer than nothing", field="Lossloop-Deadline")
+    return found
 
 
 def _fault(error: Exception) -> dict[str, Any]:

@@ -40,6 +40,7 @@ from lossloop.ledger.base import Position
 from lossloop.ledger.facts import command as command_frame
 from lossloop.ledger.facts import tick
 from lossloop.serve.service import Answer, Receipt
+from lossloop.serve.wishes import Wish
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class Call:
     body: Any
     wait: float
     caller: Caller
+    wish: Wish
     """Who asks; the door has seen to it that the endpoint's right is held, and the named model met."""
 
 
@@ -90,10 +92,9 @@ async def _health(call: Call) -> Reply:
 
 
 async def _predict(call: Call) -> Reply:
-    outcome = await call.running.service.predict(call.path["model"], call.body.rows)
-    answers = [
-        _answer(outcome.answers[index], outcome.actions.get(index)) for index in sorted(outcome.answers)
-    ]
+    outcome = await call.running.service.predict(call.path["model"], call.body.rows, call.wish)
+    found, actions = outcome.answers, outcome.actions
+    answers = [_answer(found[place], actions.get(place)) for place in sorted(found)]
     return await _reply(call, {"predictions": answers}, outcome.problems, outcome.position)
 
 
@@ -125,9 +126,8 @@ async def _reply(
     return details["status"], {**details, **reply}
 
 
-def _answer(answer: Answer, action: str | None) -> dict[str, Any]:
-    found = {"id": answer.id, "version": answer.version, "role": answer.role, "y_pred": answer.y_pred}
-    return found if action is None else {**found, "action": action}
+def _answer(answer: Answer, action: str | None) -> Any:
+    return answer if action is None else {**msgspec.to_builtins(answer), "action": action}
 
 
 async def _folded(call: Call, position: Position | None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from lossloop.app.http.door import Door, Scope, Send, respond
 from lossloop.app.http.endpoints import ROUTES
 from lossloop.app.http.openapi import document
 from lossloop.app.http.problems import details
+from lossloop.app.http.routing import Routes
 from lossloop.app.running import Running, open_home
 from lossloop.app.system import watch_parent
 
@@ -34,8 +35,8 @@ def create() -> Application:
 class Application:
     """Answers over a state directory.
 
-    A path without names in it is looked up here and answered at once; Starlette finds the others, and starts
-    and stops it all.
+    An endpoint is looked up here and answered at once; Starlette says what is not there, and starts and stops
+    it all.
     """
 
     def __init__(self, home: Home) -> None:
@@ -43,7 +44,7 @@ class Application:
         self._running: Running | None = None
         bodies = Bodies()
         doors = [(each, Door(each, self._open, bodies)) for each in ROUTES]
-        self._at_once = {(each.method, each.path): door for each, door in doors if "{" not in each.path}
+        self._at_once = Routes((each.method, each.path, door) for each, door in doors)
         routes = [Route(each.path, door, methods=[each.method]) for each, door in doors]
         routes.append(Route("/openapi.json", _openapi, methods=["GET"]))
         self._others = Starlette(
@@ -53,8 +54,12 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's beginning and end."""
-        door = self._at_once.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
-        await (door or self._others)(scope, receive, send)  # type: ignore[arg-type]
+        found = self._at_once.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if found is None:
+            await self._others(scope, receive, send)  # type: ignore[arg-type]
+        else:
+            door, names = found
+            await door.answer(names, scope, receive, send)
 
     def _open(self) -> Running:
         assert self._running is not None
