@@ -70,7 +70,7 @@ def score(columns: Columns, *, packed: Packed) -> Scored:
 def opened(packed: Packed) -> Runtime:
     """A version's runtime, made of what was sent along."""
     manifest = packed.manifest
-    return load(manifest.runtime, packed.artifacts[manifest.artifact])
+    return load(manifest, packed.artifacts[manifest.artifact])
 
 
 def release() -> None:
