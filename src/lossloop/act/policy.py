@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from enum import StrEnum
 from functools import lru_cache
-from typing import Annotated, Any, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 
@@ -95,6 +95,22 @@ class Plan(Record, frozen=True):
     error_over: ErrorOver = ErrorOver.EACH
     gates: dict[str, AnyGate] = {}
     """What else the canary may not be worse at, judged as predictions arrive."""
+    only: dict[str, tuple[str, ...]] = {}
+    """Rows that may meet the challenger have one of these values in each of these features."""
+
+
+class ExperimentPlan(Record, frozen=True):
+    """When an arm of an experiment is promoted, and when it is given up; margins in the loss's unit."""
+
+    better_by: float = 0.0
+    """It is shown to be better than the champion by more than this."""
+    worse_by: float = 0.0
+    """It is shown to be worse than the champion by more than this."""
+    decide_within: Duration = 60 * DAY
+    error: Share = 0.05
+    """The chance of each mistake about any of the arms."""
+    only: dict[str, tuple[str, ...]] = {}
+    """Rows that may meet an arm have one of these values in each of these features."""
 
 
 class Quota(Record, frozen=True):
@@ -120,6 +136,7 @@ class Policy(Record, frozen=True):
     slices: tuple[SliceBy, ...] = ()
     watches: dict[str, AnyWatch] = {}
     rollout: Plan | None = None
+    experiment: ExperimentPlan = ExperimentPlan()
     on: dict[str, tuple[dict[Verb, str], ...]] = {}
     approve: tuple[str, ...] = ()
     budget: dict[str, Quota] = {}
@@ -143,9 +160,13 @@ class Policy(Record, frozen=True):
 ACTIONS = ("notify", "promote", "retrain", "roll_back")
 ROLLOUT = "rollout"
 """What `on` calls the end of a rollout: a promotion, a rollback or a refusal."""
+EXPERIMENT = "experiment"
+"""What `on` calls the end of an experiment, and of one of its arms."""
+HOLDOUT = "holdout"
+"""What `on` calls the alarm that all others are worse than those held out."""
 CIRCUIT = "circuit"
 """What `on` calls a version that a server does not ask any more, or asks again."""
-_TOLD = (ROLLOUT, CIRCUIT)
+_TOLD = (ROLLOUT, EXPERIMENT, HOLDOUT, CIRCUIT)
 TESTS = ("promote", "roll back")
 """What the two tests of a rollout's loss are called."""
 MOST_BESIDE = 4
@@ -177,20 +198,23 @@ def _read(text: str, source: str) -> Policy:
     return policy
 
 
-def override(plan: Plan, changes: dict[str, Any]) -> Plan:
-    """A rollout plan with some of its keys set anew, as an operator may for one release.
+AnyPlan = TypeVar("AnyPlan", Plan, ExperimentPlan)
+
+
+def override(plan: AnyPlan, changes: dict[str, Any]) -> AnyPlan:
+    """A plan with some of its keys set anew, as an operator may for one release, or one experiment.
 
     Raises:
         InputError: A key that a plan does not have, or an impossible value.
     """
-    hints = get_type_hints(Plan, include_extras=True)
+    hints = get_type_hints(type(plan), include_extras=True)
     for key in changes:
         if key not in hints:
             raise InputError(f"unknown key {key!r}; {alternatives(key, hints)}", field=key)
     try:
         read = {key: build(hints[key], value, _READERS, (key,)) for key, value in changes.items()}
         made = msgspec.structs.replace(plan, **read)
-        for problem in _plan(made, ()):
+        for problem in _impossible_plan(made):
             raise problem
     except Problem as problem:
         raise InputError(str(problem), field=".".join(map(str, problem.path))) from None
@@ -214,6 +238,7 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
             yield Problem(("watches", name, key), message)
     if policy.rollout is not None:
         yield from _plan(policy.rollout, ("rollout",))
+    yield from _experiment(policy.experiment, ("experiment",))
     for path, message in policy.serving.problems(policy.task):
         yield Problem(("serving", *path), message)
     yield from _reactions(policy)
@@ -283,7 +308,7 @@ def _reactions(policy: Policy) -> Iterator[Problem]:
         if name not in known:
             yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
         if name in _TOLD and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
-            yield Problem(("on", name), f"a {name} acts by itself; of it one can only be notified")
+            yield Problem(("on", name), f"{"an" if name == EXPERIMENT else "a"} {name} acts by itself; of it one can only be notified")
     for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
         for name in names:
             if name not in ACTIONS:
@@ -306,6 +331,7 @@ def _plan(plan: Plan, path: Path) -> Iterator[Problem]:
         )
     if plan.step_for <= 0:
         yield Problem((*path, "step_for"), "must last longer than nothing")
+    yield from _only(plan.only, path)
     for name, gate in plan.gates.items():
         if not NAME.fullmatch(name) or name in TESTS:
             yield Problem(
@@ -314,6 +340,25 @@ def _plan(plan: Plan, path: Path) -> Iterator[Problem]:
             )
         for key, message in gate.problems():
             yield Problem((*path, "gates", name, key), message)
+
+
+def _impossible_plan(plan: Plan | ExperimentPlan) -> Iterator[Problem]:
+    return _plan(plan, ()) if isinstance(plan, Plan) else _experiment(plan, ())
+
+
+def _experiment(plan: ExperimentPlan, path: Path) -> Iterator[Problem]:
+    for name in ("better_by", "worse_by"):
+        if not (math.isfinite(getattr(plan, name)) and getattr(plan, name) >= 0):
+            yield Problem((*path, name), "must be 0 or above, in the loss's unit")
+    if plan.decide_within <= 0:
+        yield Problem((*path, "decide_within"), "must last longer than nothing")
+    yield from _only(plan.only, path)
+
+
+def _only(only: dict[str, tuple[str, ...]], path: Path) -> Iterator[Problem]:
+    for name, values in only.items():
+        if not values:
+            yield Problem((*path, "only", name), "needs one value or more, such as [UA, DL]")
 
 
 def _duration(value: Any) -> Micros:

@@ -60,6 +60,8 @@ class Rollout(Record, frozen=True):
     """Which of the rollouts that share one error this is, from 1; 0 where it has an error of its own."""
     told: str = ""
     """The last proposal that could not be followed, so that it is recorded once."""
+    held_out: float = 0.0
+    """The share of units that is not drawn, as they are held out."""
 
     @property
     def running(self) -> bool:

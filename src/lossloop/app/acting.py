@@ -5,16 +5,18 @@ Outside effects (retrain, notify) only go into the outbox here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
 from lossloop.act import outbox
-from lossloop.act.decide import DONE, SKIPPED, Proposal, gate
+from lossloop.act.decide import AWAITS_APPROVAL, DONE, SKIPPED, Proposal, gate
 from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, next_number, remember
 from lossloop.app.books import Books, Crowned
 from lossloop.app.gated import drop_gated
+from lossloop.app.holdouts import held_out, held_share, only_words
 from lossloop.app.judging import Lens
 from lossloop.app.reading import plain
 from lossloop.app.reigns import crown
@@ -35,7 +37,7 @@ class Acting:
         self.model = model
         self.now = now
         self.last_seq = last_seq
-        self._salt = salt
+        self.salt = salt
         self.decided: list[Decision] = []
 
     # What a verdict asks for.
@@ -49,13 +51,16 @@ class Acting:
 
     def follow(self, rollout: Rollout, move: Move, verdict: Verdict | None) -> Rollout:
         """Make a rollout's move, or record once why it may not be made."""
-        status = self.status(move.verb)
+        status, reason = self.status(move.verb), move.reason
+        if move.verb == "promote" and rollout.plan.only and status == DONE:
+            # The rest of the rows has never met it: that is for a person to decide.
+            status, reason = AWAITS_APPROVAL, f"{reason}; judged only {only_words(rollout.plan.only)}"
         told = f"{move.verb}:{status}"
         if status != DONE and rollout.told == told:
             return rollout
         # The decision comes first: what it says about the outcomes and the share is of this moment.
-        self._record(
-            action=move.verb, status=status, reason=move.reason, watch="rollout", version=rollout.challenger,
+        self.record(
+            action=move.verb, status=status, reason=reason, watch="rollout", version=rollout.challenger,
             share=move.share if status == DONE else None, verdict=verdict,
         )  # fmt: skip
         moved = apply(rollout, move.verb, now=self.now) if status == DONE else remember(rollout, told)
@@ -88,7 +93,7 @@ class Acting:
         status, reason = self.status(proposal.verb), proposal.reason
         if status == DONE and proposal.verb == "retrain" and (obstacle := self._obstacle()):
             status, reason = SKIPPED, f"{reason}; {obstacle}"
-        decision = self._record(
+        decision = self.record(
             action=proposal.verb, status=status, reason=reason, watch=watch, version=proposal.version,
             target=proposal.target, verdict=verdict,
         )  # fmt: skip
@@ -97,9 +102,8 @@ class Acting:
         return status
 
     def _obstacle(self) -> str:
-        rollout = self.books.rollout(self.model)
-        if rollout is not None and rollout.running:
-            return f"the rollout of version {rollout.challenger} is under way"
+        if under_way := self.books.under_way(self.model):
+            return f"{under_way} is under way"
         if any(e.verb == "retrain" and e.model == self.model for e in outbox.pending(self.books.documents)):
             return "a retraining is under way"
         return ""
@@ -141,31 +145,21 @@ class Acting:
             Conflict: There is no champion to compare with, it is this version, or a rollout is under way.
             InputError: The challenger could not be judged under this plan.
         """
-        versions.find(self.books.documents, self.model, version)
-        champion = versions.alias(self.books.documents, self.model, CHAMPION)
-        if champion is None:
-            command = f"lossloop promote {self.model} {version}"
-            raise Conflict(f"{self.model} has no champion to compare with; run: {command}")
-        if champion == version:
-            raise Conflict(f"version {version} is the champion already")
-        under_way = self.books.rollout(self.model)
-        if under_way is not None and under_way.running:
-            raise Conflict(
-                f"the rollout of version {under_way.challenger} is under way; roll it back or wait"
-            )
+        champion = check_free(self, (version,))
         past = self.books.past_rollouts(self.model)
         shared, number = next_number(past, plan), len(past) + 1
         _check_judges(self.books.lens(self.model), plan, shared)
         rollout = begin(
             id=f"{number:06d}", model=self.model, champion=champion, challenger=version, plan=plan,
-            at=self.now, first_seq=self.last_seq, salt=digest(self._salt, self.model, str(number))[:16],
+            at=self.now, first_seq=self.last_seq, salt=digest(self.salt, self.model, str(number))[:16],
             number=shared,
         )  # fmt: skip
+        rollout = msgspec.structs.replace(rollout, held_out=held_share(self.books.documents, self.model))
         self._drop_evidence()
         self.books.put_rollout(rollout)
-        self._judge_rows_from_here()
+        self.judge_rows_from_here()
         versions.move(self.books.documents, self.model, CHALLENGER, version, at=self.now, reason=reason)
-        self._record(
+        self.record(
             action="start_rollout", status=DONE, reason=reason, watch="rollout", version=version,
             share=rollout.share, by=by,
         )  # fmt: skip
@@ -177,7 +171,7 @@ class Acting:
         by: str = "operator", watch: str = "operator",
     ) -> None:  # fmt: skip
         """Record what an operator, or a server, had done."""
-        self._record(
+        self.record(
             action=action, status=DONE, reason=reason, version=version, share=share, by=by, watch=watch
         )
 
@@ -197,11 +191,18 @@ class Acting:
             model=self.model, task=policy.task, champion=champion, serving=policy.serving,
             previous=previous if policy.serving.fallback.previous else None,
         )  # fmt: skip
-        rollout = self.books.rollout(self.model)
-        if rollout is not None and rollout.running:
+        if (run := held_out(self.books.documents, self.model)) is not None:
+            traffic = msgspec.structs.replace(traffic, holdout_salt=run.salt)
+        rollout, experiment = self.books.rollout(self.model), self.books.experiment(self.model)
+        if experiment is not None and experiment.running:
+            arms = tuple(Arm(version=e.version, share=e.share, closed=e.closed) for e in experiment.arms)
+            traffic = msgspec.structs.replace(
+                traffic, arms=arms, salt=experiment.salt, only=experiment.plan.only
+            )
+        elif rollout is not None and rollout.running:
             traffic = msgspec.structs.replace(
                 traffic, arms=(Arm(version=rollout.challenger, share=rollout.share),),
-                shadow=rollout.stage is Stage.SHADOW, salt=rollout.salt,
+                shadow=rollout.stage is Stage.SHADOW, salt=rollout.salt, only=rollout.plan.only,
             )  # fmt: skip
         self.books.documents.put("traffic", self.model, traffic)
 
@@ -210,10 +211,10 @@ class Acting:
             self.books.documents.drop(kind, self.model)
         drop_gated(self.books.documents, self.model)
 
-    def _judge_rows_from_here(self) -> None:
-        """Pass over rows from before the rollout, which say nothing about it, unless a watch needs them."""
+    def judge_rows_from_here(self) -> None:
+        """Pass over rows from before, which say nothing about what begins, unless something needs them."""
         lens = self.books.lens(self.model)
-        if not needs_rows(lens):
+        if not needs_rows(lens) and held_out(self.books.documents, self.model) is None:
             cursor = msgspec.structs.replace(self.books.cursor(self.model), seq=self.last_seq)
             self.books.documents.put("cursor", self.model, cursor)
 
@@ -221,7 +222,8 @@ class Acting:
         self._drop_evidence()
         versions.move(self.books.documents, self.model, CHALLENGER, None, at=self.now, reason=reason)
 
-    def _record(self, **fields: Any) -> Decision:
+    def record(self, **fields: Any) -> Decision:
+        """Keep a decision."""
         number = self.books.counts(self.model).decisions
         decision = Decision(
             id=f"{self.model}/{number:06d}", at=self.now, model=self.model,
@@ -231,6 +233,26 @@ class Acting:
         self.books.add_counts(self.model, decisions=1)
         self.decided.append(decision)
         return decision
+
+
+def check_free(acting: Acting, wanted: Iterable[int]) -> int:
+    """The champion, where some versions may take a part of its traffic.
+
+    Raises:
+        UnknownName: There is no such version.
+        Conflict: There is no champion to compare with, it is one of them, or others have a part already.
+    """
+    for version in wanted:
+        versions.find(acting.books.documents, acting.model, version)
+        champion = versions.alias(acting.books.documents, acting.model, CHAMPION)
+        if champion is None:
+            command = f"lossloop promote {acting.model} {version}"
+            raise Conflict(f"{acting.model} has no champion to compare with; run: {command}")
+        if champion == version:
+            raise Conflict(f"version {version} is the champion already")
+    if under_way := acting.books.under_way(acting.model):
+        raise Conflict(f"{under_way} is under way; roll it back or wait")
+    return versions.alias(acting.books.documents, acting.model, CHAMPION) or 0
 
 
 def _check_judges(lens: Lens, plan: Plan, number: int) -> None:

@@ -11,11 +11,13 @@ from lossloop.act import outbox
 from lossloop.act.decide import Proposal
 from lossloop.act.policy import CIRCUIT, override, read_policy
 from lossloop.act.rollout import Stage
+from lossloop.app import experimenting
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.circuits import ACTIONS, TurnCircuit, told_as
 from lossloop.app.forgetting import remember
 from lossloop.app.gates import check_actions, check_rollout
+from lossloop.app.heldout import check_holdout, renew
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
 from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
@@ -25,6 +27,7 @@ from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
 from lossloop.core.records import Decision, Record
+from lossloop.core.traffic import Arm
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone
 from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
@@ -70,6 +73,16 @@ class Promote(Record, frozen=True):
     reason: str = ""
 
 
+class StartExperiment(Record, frozen=True):
+    """Give versions their shares of the traffic, side by side; `plan` overrides keys of the policy's."""
+
+    model: str
+    arms: tuple[Arm, ...]
+    plan: dict[str, Any] = {}
+    reason: str = ""
+    by: str = "operator"
+
+
 class RollBack(Record, frozen=True):
     """Give the traffic back: from the challenger of a running rollout, else to the champion before."""
 
@@ -105,6 +118,7 @@ Command = (
     | SwitchLoss
     | Register
     | StartRollout
+    | StartExperiment
     | Promote
     | RollBack
     | SetFreeze
@@ -121,6 +135,7 @@ COMMANDS: dict[str, type[Record]] = {
     "switch_loss": SwitchLoss,
     "register": Register,
     "start_rollout": StartRollout,
+    "start_experiment": StartExperiment,
     "promote": Promote,
     "roll_back": RollBack,
     "freeze": SetFreeze,
@@ -192,13 +207,18 @@ def _obey(
         case SwitchLoss():
             books.policy(command.model)
             desk = acting(command.model, now)
+            check_holdout(Lens(policy=read_policy(command.text)), books)
             message = switch(command, books, desk, kept.tables(command.model))
+            renew(desk, anew=True)
             return Result(ok=True, message=message), desk.decided
         case SetFreeze():
             return _freeze(command, books, now), []
         case Settle():
             return _settle(command, books), []
-        case Register() | StartRollout() | Promote() | RollBack() | Candidate() | TurnCircuit():
+        case (
+            Register() | StartRollout() | StartExperiment() | Promote() | RollBack() | Candidate()
+            | TurnCircuit()
+        ):  # fmt: skip
             books.policy(command.model)
             desk = acting(command.model, now)
             return _FOR_A_MODEL[type(command)](command, books, desk), desk.decided
@@ -210,6 +230,7 @@ def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micro
     lens = Lens(policy=policy, thresholds=versions.thresholds(books.documents, policy.model))
     champion = versions.alias(books.documents, policy.model, CHAMPION)
     check_history(policy, books)
+    check_holdout(lens, books)
     check_slices(policy, books)
     check_watches(lens, None if champion is None else version_under(books.documents, lens, champion))
     if policy.model in books.models():
@@ -217,7 +238,9 @@ def _set_policy(command: SetPolicy, books: Books, acting: MakeActing, now: Micro
         begin_anew(books, before, policy)
         arrange(books.documents, before, lens, kept.tables(policy.model))
     books.documents.put("policy", policy.model, PolicyText(text=command.text, at=now))
-    acting(policy.model, now).route()
+    desk = acting(policy.model, now)
+    renew(desk)
+    desk.route()
     return Result(ok=True, message=f"the policy of {policy.model} is in force, in mode {policy.mode}")
 
 
@@ -253,6 +276,19 @@ def _start(command: StartRollout, books: Books, desk: Acting) -> Result:
     return Result(ok=True, message=f"{command.model}:{command.version} is {words}", version=command.version)
 
 
+def _start_experiment(command: StartExperiment, books: Books, desk: Acting) -> Result:
+    for arm in command.arms:
+        version = versions.find(books.documents, command.model, arm.version)
+        _check_judged(books, version)
+        check_rollout(books, version)
+    plan = override(books.policy(command.model).experiment, command.plan)
+    reason = command.reason or "asked for by an operator"
+    experiment = experimenting.start(desk, command.arms, plan, reason=reason, by=command.by)
+    words = ", ".join(f"version {each.version} at {100 * each.share:.3g}%" for each in experiment.arms)
+    words = f"{words} of the traffic, beside version {experiment.champion}"
+    return Result(ok=True, message=f"{command.model}: {words}")
+
+
 def _promote(command: Promote, books: Books, desk: Acting) -> Result:
     rollout = books.rollout(command.model)
     running = rollout if rollout is not None and rollout.running else None
@@ -263,6 +299,7 @@ def _promote(command: Promote, books: Books, desk: Acting) -> Result:
     _check_judged(books, version)
     if running:
         desk.end_rollout("promote" if running.challenger == number else "roll_back")
+    experimenting.end(desk, number)
     reason = command.reason or "asked for by an operator"
     desk.enthrone(number, reason=reason)
     desk.command("promote", number, reason, share=1.0)
@@ -292,6 +329,10 @@ def _roll_back(command: RollBack, books: Books, desk: Acting) -> Result:
         return Result(
             ok=True, message=f"version {rollout.challenger} is off the traffic", version=rollout.champion
         )
+    if experimenting.end(desk, None):
+        desk.command("stop", None, reason, share=0.0)
+        desk.route()
+        return Result(ok=True, message="the experiment is over; its versions are off the traffic")
     previous = versions.alias(books.documents, command.model, PREVIOUS)
     if previous is None:
         raise Conflict(
@@ -344,6 +385,7 @@ def _turn(command: TurnCircuit, books: Books, desk: Acting) -> Result:
 _FOR_A_MODEL: dict[type[Record], Callable[[Any, Books, Acting], Result]] = {
     Register: _register,
     StartRollout: _start,
+    StartExperiment: _start_experiment,
     Promote: _promote,
     RollBack: _roll_back,
     Candidate: _candidate,

@@ -19,9 +19,10 @@ from lossloop.act.rollout import Rollout, Stage, hear
 from lossloop.app.acting import Acting
 from lossloop.app.arriving import shown
 from lossloop.app.books import Point
+from lossloop.app.drawing import among_arms, in_rollout
 from lossloop.app.gated import Gated, gated, put_gated
 from lossloop.app.releases import part_of_test
-from lossloop.app.rolling import drawn_between, move
+from lossloop.app.rolling import move
 from lossloop.app.watches import Arrived
 from lossloop.app.watches.answering import slow
 from lossloop.core.clock import format_duration
@@ -42,13 +43,16 @@ def judge_gates(
     for new in arrived:
         sent = optional(batch, "propensity")
         propensity = np.ones(len(new)) if sent is None else numbers(sent)[new.place]
-        arms = np.isin(new.version, (rollout.champion, rollout.challenger)) & (new.seq > rollout.first_seq)
-        mine = arms & drawn_between(propensity)
+        mine = (new.seq > rollout.first_seq) & in_rollout(
+            new.role, new.version, propensity, champion=rollout.champion, challenger=rollout.challenger,
+            held_out=rollout.held_out,
+        )  # fmt: skip
         mine[mine] = units.first(new.unit[mine])
         if not mine.any():
             continue
         rows, canary = shown(batch, new, mine), new.version[mine] == rollout.challenger
-        chance = np.where(canary, propensity[mine], 1.0 - propensity[mine])
+        own = among_arms(propensity[mine], rollout.held_out)
+        chance = np.where(canary, own, 1.0 - own)
         for name, gate in rollout.plan.gates.items():
             said = _said(gate, rows)
             evidence = Assigned(loss=said, is_canary=canary, propensity=chance)

@@ -14,6 +14,7 @@ import numpy as np
 from lossloop import losses
 from lossloop.act.policy import Missing, Plan, Policy
 from lossloop.act.rollout import Rollout
+from lossloop.app.drawing import among_arms
 from lossloop.app.releases import part_of, part_of_test
 from lossloop.core.calendar import Int64
 from lossloop.core.errors import InputError
@@ -113,6 +114,11 @@ class Lens:
         return float(self.loss.bounds[1])
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether arms can be compared by it: a row is weighed by how much it may lose."""
+        return bool(np.isfinite(self.bound)) and self.bound <= MOST
+
+    @property
     def of_actions(self) -> bool:
         """Whether the loss is of what was done about a score, which a version's thresholds say."""
         return is_of_actions(self.loss, self.policy)
@@ -194,15 +200,15 @@ class Lens:
 
     def assigned(self, rows: Rows, rollout: Rollout) -> Assigned:
         """Evidence of randomised traffic: rows that could have gone to either arm."""
-        canary = rows.version == rollout.challenger
+        canary, own = rows.version == rollout.challenger, among_arms(rows.propensity, rollout.held_out)
         return Assigned(
-            loss=self.matured_scores(rows), is_canary=canary,
-            propensity=np.where(canary, rows.propensity, 1.0 - rows.propensity),
-        )  # fmt: skip
+            loss=self.matured_scores(rows), is_canary=canary, propensity=np.where(canary, own, 1.0 - own)
+        )
 
     def pairs(self, rows: Rows, rollout: Rollout) -> Pairs | None:
         """Evidence of one block in shadow: the block's mean difference; None where there were no pairs."""
-        paired = rows.pick((rows.shadow_version == rollout.challenger) & (rows.seq > rollout.first_seq))
+        mine = (rows.shadow_version == rollout.challenger) & (rows.role == CHAMPION)
+        paired = rows.pick(mine & (rows.seq > rollout.first_seq))
         if not len(paired):
             return None
         labels = paired.labels_by(self.policy.labels.mature_after)

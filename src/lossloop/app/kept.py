@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lossloop.act.policy import Policy
-from lossloop.act.rollout import Rollout
 from lossloop.core.calendar import Int64
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.joined.join import Join
@@ -32,7 +31,7 @@ class Kept:
         self._joins: dict[str, Join] = {}
         self._places: dict[str, Places] = {}
         self._slicers: dict[str, Slicer] = {}
-        self._units: dict[str, Units] = {}
+        self._units: dict[tuple[str, str], tuple[str, Units]] = {}
 
     def join(self, model: str) -> Join:
         """A model's predictions."""
@@ -79,19 +78,20 @@ class Kept:
         join = self.join(model)
         return join.table, join.history
 
-    def units(self, rollout: Rollout, *, arrived: bool = False) -> Units:
-        """The units that a rollout has judged, on their outcomes or as they `arrived`.
+    def units(self, model: str, sort: str, name: str) -> Units:
+        """The units that a comparison has judged.
 
-        Those of an older one are not asked for again.
+        Args:
+            model: Whose.
+            sort: Of comparison; a model has one of each at a time, and does not ask for an older one again.
+            name: Of the comparison, unlike all others of the model.
         """
-        now = f"{rollout.model}/{rollout.id}"
-        name = f"{now}@arrived" if arrived else now
-        if name not in self._units:
-            for other in [each for each in self._units if each.startswith(f"{rollout.model}/")]:
-                if other.partition("@")[0] != now:
-                    self._units.pop(other).flush()
-            self._units[name] = Units(self._store, name)
-        return self._units[name]
+        known = self._units.get((model, sort))
+        if known is None or known[0] != name:
+            if known is not None:
+                known[1].flush()
+            known = self._units[model, sort] = (name, Units(self._store, f"{model}/{name}"))
+        return known[1]
 
     def flush(self) -> None:
         """Write what changed to the store, and give memory back; call it inside a transaction."""
@@ -99,7 +99,7 @@ class Kept:
             join.flush()
         for places in self._places.values():
             places.flush()
-        for units in self._units.values():
+        for _, units in self._units.values():
             units.flush()
         self._keep_within()
 

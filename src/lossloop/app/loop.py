@@ -27,7 +27,10 @@ from lossloop.app.answers import count_answers
 from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
+from lossloop.app.experimenting import judge_experiment, move_experiment, moves
 from lossloop.app.gating import judge_gates
+from lossloop.app.heldout import is_over, judge_holdout, renew
+from lossloop.app.holdouts import held_out
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
 from lossloop.app.reasons import count_reasons
@@ -98,11 +101,13 @@ class Loop:
         lens, rollout = self.books.lens(model), self._running_rollout(model)
         if rollout is not None and not rollout.told and propose(rollout, None, now=now):
             return True
+        if moves(self.books, model, now) or is_over(self.books.documents, model, now):
+            return True
         if self._absent(model, lens, now) is not None:
             return True
         if next(closed(self.books, model, lens, now), None) is not None:
             return True
-        if self._judges_rows(lens, rollout) and self._ripe(model, lens, now, most=1):
+        if self._judges_rows(lens) and self._ripe(model, lens, now, most=1):
             return True
         return next(self._closed_blocks(model, lens, now), None) is not None
 
@@ -138,26 +143,42 @@ class Loop:
         rollout = self._running_rollout(model)
         if rollout is not None:
             move(acting, rollout, None)
+        move_experiment(acting)
+        if is_over(self.books.documents, model, now):
+            renew(acting)
         return acting.decided
 
     def _judge_rows(self, acting: Acting, lens: Lens) -> None:
-        rollout = self._running_rollout(acting.model)
-        if not self._judges_rows(lens, rollout):
+        model = acting.model
+        if not self._judges_rows(lens):
             return
-        rows = self._ripe(acting.model, lens, acting.now)
+        rows = self._ripe(model, lens, acting.now)
         if not len(rows):
             return
-        self._pass(acting.model, seq=int(rows.seq[-1]))
+        self._pass(model, seq=int(rows.seq[-1]))
+        rollout, experiment = self._running_rollout(model), self.books.experiment(model)
         if rollout is not None and rollout.stage is Stage.CANARY:
-            judge_canary(acting, self._kept.units(rollout), lens, rollout, rows)
+            judge_canary(acting, self._kept.units(model, "canary", rollout.id), lens, rollout, rows)
+        if experiment is not None and experiment.running:
+            units = self._kept.units(model, "experiment", f"experiment-{experiment.id}")
+            judge_experiment(acting, units, lens, experiment, rows)
+        if (run := held_out(self.books.documents, model)) is not None:
+            units = self._kept.units(model, "holdout", f"holdout-{run.number:06d}")
+            judge_holdout(acting, units, lens, run, rows)
         for name, watch in lens.policy.watches.items():
             if by_rows(watch):
                 judge_outcomes(acting, lens, name, rows, None)
 
-    def _judges_rows(self, lens: Lens, rollout: Rollout | None) -> bool:
-        """Whether anything judges rows: a canary, or a watch whose promise counts outcomes."""
-        canary = rollout is not None and rollout.stage is Stage.CANARY
-        return canary or needs_rows(lens)
+    def _judges_rows(self, lens: Lens) -> bool:
+        """Whether anything judges rows: a comparison of arms, or a watch whose promise counts outcomes."""
+        model = lens.policy.model
+        rollout, experiment = self._running_rollout(model), self.books.experiment(model)
+        return (
+            (rollout is not None and rollout.stage is Stage.CANARY)
+            or (experiment is not None and experiment.running)
+            or held_out(self.books.documents, model) is not None
+            or needs_rows(lens)
+        )
 
     def _ripe(self, model: str, lens: Lens, now: Micros, most: int = 100_000) -> Rows:
         """Rows that have reached their judging age and were not judged as rows yet."""
@@ -215,7 +236,7 @@ class Loop:
         take_arrivals(acting, lens, frame.batch, taken.arrived)
         rollout = self._running_rollout(model)
         if rollout is not None and rollout.stage is Stage.CANARY and rollout.plan.gates:
-            units = self._kept.units(rollout, arrived=True)
+            units = self._kept.units(model, "gates", f"{rollout.id}@arrived")
             judge_gates(acting, units, rollout, frame.batch, taken.arrived)
         return acting.decided
 

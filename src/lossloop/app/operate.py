@@ -17,6 +17,7 @@ from lossloop.act.yaml import load
 from lossloop.app.books import Books
 from lossloop.app.commands import Command, Register, Result, SetPolicy, name_of
 from lossloop.app.fold import Folding, folding_in
+from lossloop.app.heldout import check_holdout
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.policies import check_history, check_watches
@@ -126,6 +127,7 @@ def check_policy(text: str, settings: Settings, state: Store, *, source: str = "
         check_targets(policy, settings)
         champion = versions.alias(state, policy.model, CHAMPION)
         lens = Lens(policy=policy, thresholds=versions.thresholds(state, policy.model))
+        check_holdout(lens, Books(state))
         check_watches(lens, None if champion is None else version_under(state, lens, champion))
     except InputError as error:
         path = tuple(int(key) if key.isdigit() else key for key in (error.field or "loss").split("."))

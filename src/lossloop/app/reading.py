@@ -16,10 +16,12 @@ from lossloop.app.books import Books, Counts
 from lossloop.app.circuits import open_circuits
 from lossloop.app.eras import Switch, switches
 from lossloop.app.gated import gated
+from lossloop.app.holdouts import held_out
 from lossloop.app.reasons import reasons
 from lossloop.app.releases import part_of
 from lossloop.app.showing import Shelf, beside, judging, shown
 from lossloop.app.slices import worst
+from lossloop.app.telling import told_experiment, told_holdout
 from lossloop.app.watches import kind_of
 from lossloop.core.clock import format_duration, format_time
 from lossloop.core.records import Decision, Verdict
@@ -63,6 +65,8 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
         "traffic": _traffic(books.traffic(model)),
         "rollout": None if rollout is None else _rollout(books, rollout),
+        "experiment": told_experiment(books.experiment(model)),
+        "holdout": told_holdout(held_out(books.documents, model)),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},
         "missing": reasons(books.documents, model),

@@ -59,7 +59,7 @@ def _from_moves(books: Books, model: str, table: Table, *, until: Micros) -> lis
 
 
 def rollout_times(books: Books, model: str) -> Sequence[tuple[Micros, Micros]]:
-    """When rollouts ran: behind the first moment, up to and with the second.
+    """When rollouts and experiments ran: behind the first moment, up to and with the second.
 
     One that evidence on a canary ended was over before the blocks of that moment were judged.
     """
@@ -74,4 +74,6 @@ def rollout_times(books: Books, model: str) -> Sequence[tuple[Micros, Micros]]:
     for rollout in books.past_rollouts(model):
         ended = rollout.since - ((rollout.challenger, rollout.since) in decided)
         found.append((rollout.started, NEVER if rollout.running else ended))
-    return found
+    # The steps of an experiment are made once all blocks of their moment were judged.
+    tried = books.past_experiments(model)
+    return [*found, *((each.started, NEVER if each.running else each.since) for each in tried)]

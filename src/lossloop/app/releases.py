@@ -8,7 +8,7 @@ and halves its part between them.
 
 from __future__ import annotations
 
-from lossloop.act.policy import Plan
+from lossloop.act.policy import ExperimentPlan, Plan
 from lossloop.core.records import Record
 from lossloop.judges import Promise
 from lossloop.judges.promise import chance, spend
@@ -36,6 +36,19 @@ def part_of_test(plan: Plan, number: int) -> Part:
         return part
     error, whole = part.error / tests, part.words or f"{100 * part.error:.3g}%"
     return Part(error=error, words=f"{100 * error:.3g}%, one of {tests} equal parts of {whole}")
+
+
+def part_of_arm(plan: ExperimentPlan, arms: int) -> Part:
+    """What each of so many arms of an experiment may use: they share its `error` alike.
+
+    So the chance of a mistake about any of them is that error at most, whichever is taken in the end.
+    """
+    if arms == 1:
+        return Part(error=plan.error)
+    error = plan.error / arms
+    return Part(
+        error=error, words=f"{100 * error:.3g}%, one of {arms} equal parts of {100 * plan.error:.3g}%"
+    )
 
 
 def part_of(plan: Plan, number: int) -> Part:

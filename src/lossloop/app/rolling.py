@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
 from lossloop.act.rollout import Rollout, certify, count_blocks, count_outcomes, propose
 from lossloop.app.acting import Acting
 from lossloop.app.books import Point
+from lossloop.app.drawing import in_rollout
 from lossloop.app.judging import Lens
 from lossloop.app.references import version_under
 from lossloop.core.records import Verdict, VerdictKind
 from lossloop.judges import CanaryState, Comparison, Difference
-from lossloop.ledger.joined.columns import Floats
 from lossloop.ledger.joined.table import Rows
 from lossloop.ledger.joined.units import Units
-
-LEAST_PROPENSITY = 1e-6
-"""Rows that had a smaller chance to go to either arm are no evidence: one would outweigh all others."""
 
 
 def judge_canary(acting: Acting, units: Units, lens: Lens, rollout: Rollout, rows: Rows) -> None:
@@ -65,16 +59,13 @@ def _centre(acting: Acting, lens: Lens, rollout: Rollout) -> float | None:
     return None if reference is None or not lens.is_of(reference.loss) else reference.mean
 
 
-def drawn_between(propensity: Floats) -> npt.NDArray[np.bool_]:
-    """Which rows could have gone to either arm. Shape (n,)."""
-    either: npt.NDArray[np.bool_] = (propensity >= LEAST_PROPENSITY) & (propensity <= 1 - LEAST_PROPENSITY)
-    return either
-
-
 def _first_of_their_units(units: Units, rollout: Rollout, rows: Rows) -> Rows:
     """Rows that were assigned at random: the first of each unit, since its later ones are not drawn again."""
-    arms = np.isin(rows.version, (rollout.champion, rollout.challenger))
-    drawn = rows.pick(arms & (rows.seq > rollout.first_seq) & drawn_between(rows.propensity))
+    mine = in_rollout(
+        rows.role, rows.version, rows.propensity, champion=rollout.champion, challenger=rollout.challenger,
+        held_out=rollout.held_out,
+    )  # fmt: skip
+    drawn = rows.pick(mine & (rows.seq > rollout.first_seq))
     return drawn.pick(units.first(drawn.unit))
 
 

@@ -116,7 +116,7 @@ def switch(command: SwitchLoss, books: Books, desk: Acting, tables: Sequence[Tab
 
 def check_switch(policy: Policy, books: Books) -> None:
     """Raise Conflict where a policy cannot take over by a switch of the loss; it says what to do first."""
-    model, before, rollout = policy.model, books.policy(policy.model), books.rollout(policy.model)
+    model, before = policy.model, books.policy(policy.model)
     if policy.loss == before.loss:
         raise Conflict(
             f"{model} is judged by {policy.loss} already; to change its limits: lossloop policy FILE"
@@ -132,10 +132,9 @@ def check_switch(policy: Policy, books: Books) -> None:
             f"the new policy must keep {before.loss} beside, or there is no way back; write "
             f"beside: [{', '.join((*policy.beside, before.loss))}]"
         )
-    if rollout is not None and rollout.running:
+    if under_way := books.under_way(model):
         raise Conflict(
-            f"the rollout of version {rollout.challenger} is judged by {before.loss}; wait for its end, or "
-            f"end it: lossloop rollback {model}"
+            f"{under_way} is judged by {before.loss}; wait for its end, or end it: lossloop rollback {model}"
         )
     check_history(msgspec.structs.replace(policy, loss=before.loss), books)
     check_slices(policy, books)

@@ -86,8 +86,7 @@ def fail(acting: Acting, name: str, error: Exception) -> None:
 def _answer(
     acting: Acting, lens: Lens, name: str, judge: Judge[Any, Any, Verdict], state: WatchState
 ) -> None:
-    rollout = acting.books.rollout(acting.model)
-    waits = rollout is not None and rollout.running
+    waits = bool(acting.books.under_way(acting.model))
     if is_over(state, now=acting.now, cooldown=lens.policy.cooldown, waits=waits):
         state = again(judge, state)
     elif state.verdict is not None and state.verdict.kind is VerdictKind.ALARM:

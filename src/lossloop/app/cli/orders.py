@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json as plain_json
+import re
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import msgspec
@@ -10,8 +12,9 @@ from cyclopts import Parameter
 
 from lossloop.app import operate
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
-from lossloop.app.commands import Command, Promote, RollBack, SetFreeze, StartRollout
+from lossloop.app.commands import Command, Promote, RollBack, SetFreeze, StartExperiment, StartRollout
 from lossloop.core.errors import InputError
+from lossloop.core.traffic import Arm
 
 Reason = Annotated[str, Parameter(name="--reason")]
 
@@ -44,6 +47,37 @@ def rollout(
         Answer as JSON.
     """
     _order(StartRollout(model=model, version=version, plan=_plan(plan), reason=reason), state, json)
+
+
+def experiment(
+    model: str,
+    /,
+    *,
+    arm: Annotated[list[str], Parameter(name="--arm", negative="")],
+    plan: Annotated[str, Parameter(name="--plan")] = "{}",
+    reason: Reason = "",
+    state: StatePath = DEFAULT_STATE,
+    json: Json = False,
+) -> None:
+    """Compare several versions with the champion, side by side, until one is shown to be better.
+
+    Parameters
+    ----------
+    model
+        The model.
+    arm
+        A version and its share of the traffic, such as 4=20%; once for each arm.
+    plan
+        Keys of the policy's experiment to set anew for this one, as JSON, such as '{"better_by": 0.01}'.
+    reason
+        Why; kept with the decisions.
+    state
+        The state directory.
+    json
+        Answer as JSON.
+    """
+    command = StartExperiment(model=model, arms=_arms(arm), plan=_plan(plan), reason=reason)
+    _order(command, state, json)
 
 
 def rollback(
@@ -118,6 +152,24 @@ def freeze(
 def _order(command: Command, state: StatePath, json: bool) -> None:
     result = operate.obey(home(state), command)
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
+
+
+def _arms(texts: Sequence[str]) -> tuple[Arm, ...]:
+    found = []
+    for text in texts:
+        match = re.fullmatch(r"\s*(\d{1,9})\s*=\s*([\d.]{1,20})(%?)\s*", text)
+        share = None if match is None else _number(match[2])
+        if match is None or share is None:
+            raise InputError(f"--arm {text!r} is no arm; write a version and its share: 4=20%", field="arm")
+        found.append(Arm(version=int(match[1]), share=share / 100 if match[3] else share))
+    return tuple(found)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 def _plan(text: str) -> dict[str, Any]:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),
     "register": ("lossloop.app.cli.models:register", "Make a version from a manifest and its artifact."),
     "rollout": ("lossloop.app.cli.orders:rollout", "Put a version on its way into the traffic."),
+    "experiment": ("lossloop.app.cli.orders:experiment", "Compare several versions with the champion."),
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),
     "promote": ("lossloop.app.cli.orders:promote", "Give a version all the traffic at once."),
     "freeze": ("lossloop.app.cli.orders:freeze", "Stop all actions at once."),

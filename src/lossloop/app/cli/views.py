@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lossloop.app.books import Books
+from lossloop.app.cli.arms import arms_lines
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, console, home, print_json
 from lossloop.app.cli.fitting import show_table
 from lossloop.app.cli.tables import decisions_table
@@ -81,6 +82,8 @@ def _show(found: dict[str, Any]) -> None:
         f"[bold]{escape(found['model'])}[/]  mode {found['mode']}, loss {escape(found['loss'])}{frozen}"
     )
     screen.print(f"  {_traffic(found)}", highlight=False)
+    for line in arms_lines(found):
+        screen.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
     if cuts := _thresholds(found):
         screen.print(f"  {cuts}", highlight=False, markup=False, soft_wrap=True)
     counts = found["counts"]
@@ -141,7 +144,7 @@ def _traffic(found: dict[str, Any]) -> str:
 def _thresholds(found: dict[str, Any]) -> str:
     """What the versions in the traffic do at which score."""
     traffic = found["traffic"] or {}
-    serving = [traffic.get("champion"), traffic.get("challenger")]
+    serving = [traffic.get("champion"), *(arm["version"] for arm in traffic.get("arms", ()))]
     cuts = {each["version"]: each["thresholds"] for each in found["versions"] if each["thresholds"]}
     told = [(each, Thresholds(**cuts[each])) for each in serving if each in cuts]
     return "; ".join(f"version {number}: {each.words}" for number, each in told)

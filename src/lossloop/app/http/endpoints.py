@@ -21,6 +21,7 @@ from lossloop.app.commands import (
     RollBack,
     SetFreeze,
     SetPolicy,
+    StartExperiment,
     StartRollout,
     name_of,
 )
@@ -36,6 +37,7 @@ from lossloop.app.running import Running
 from lossloop.core.clock import parse_time
 from lossloop.core.errors import Conflict, InputError, UnknownName
 from lossloop.core.ids import new_id
+from lossloop.core.traffic import Arm
 from lossloop.ledger.base import Position
 from lossloop.ledger.facts import command as command_frame
 from lossloop.ledger.facts import tick
@@ -223,6 +225,12 @@ async def _start_rollout(call: Call) -> Reply:
     )
 
 
+async def _start_experiment(call: Call) -> Reply:
+    body, model = call.body, call.path["model"]
+    arms = tuple(Arm(version=arm.version, share=arm.share) for arm in body.arms)
+    return await _command(call, StartExperiment(model=model, arms=arms, plan=body.plan, reason=body.reason))
+
+
 async def _promote(call: Call) -> Reply:
     return await _command(
         call, Promote(model=call.path["model"], version=call.body.version, reason=call.body.reason)
@@ -311,6 +319,9 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="Let a loss that runs beside judge from now on; the past is replayed first."),
     Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout, right=Right.OPERATE,
              body=requests.RolloutBody, summary="Put a version on its way into the traffic."),
+    Endpoint(method="POST", path="/v1/models/{model}/experiment", handler=_start_experiment,
+             right=Right.OPERATE, body=requests.ExperimentBody,
+             summary="Compare several versions with the champion, side by side."),
     Endpoint(method="POST", path="/v1/models/{model}/promote", handler=_promote, right=Right.OPERATE,
              body=requests.PromoteBody,
              summary="Give a version all the traffic at once."),

@@ -141,6 +141,21 @@ class RolloutBody(Body):
     reason: str = ""
 
 
+class ArmBody(Body):
+    """A version, and its share of the units."""
+
+    version: Number
+    share: float
+
+
+class ExperimentBody(Body):
+    """Versions to compare with the champion; `plan` overrides keys of the policy's experiment."""
+
+    arms: list[ArmBody]
+    plan: dict[str, Any] = {}
+    reason: str = ""
+
+
 class PromoteBody(Body):
     """A version to give all the traffic to; none for the running rollout's challenger."""
 
