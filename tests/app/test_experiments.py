@@ -262,7 +262,7 @@ def test_units_are_drawn_by_one_thing_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_loss_without_a_bound_is_refused(tmp_path: Path) -> None:
-    desk = Desk.ready(tmp_path / "s", versions=2, loss="log_loss()")
+    desk = Desk.ready(tmp_path / "s", versions=2, task="regression", loss="squared")
     with pytest.raises(Conflict, match="arms are compared by a bounded loss"):
         begun(desk, {2: 0.1})
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.core.tasks import Task
-from lossloop.serve.assign import goes_to_challenger
+from lossloop.serve.assign import place
 from lossloop.serve.lanes import LATE, NO_ANSWER
 from lossloop.serve.repeats import Answer
 from tests.serve.arms import HURRIED, Say, arms, asked, doubled, facts, negated, raises, said
@@ -41,7 +41,7 @@ def test_requests_that_meet_are_one_run_and_one_draft() -> None:
 def test_a_row_is_drawn_by_its_share_and_says_the_chance_of_it(share: float) -> None:
     found, rows = arms(share=share), asked(*range(1, 51))
     for id, arm in zip(rows.ids, found.draw(rows), strict=True):
-        meets = goes_to_challenger("s", id, share)
+        meets = place("s", id) < share
         assert (arm.version, arm.role) == ((2, "challenger") if meets else (1, "champion"))
         assert arm.propensity == (share if meets else 1 - share)
 

@@ -308,7 +308,8 @@ def _reactions(policy: Policy) -> Iterator[Problem]:
         if name not in known:
             yield Problem(("on", name), f"there is no watch {name!r}; {alternatives(name, known)}")
         if name in _TOLD and any(verb is not Verb.NOTIFY for entry in entries for verb in entry):
-            yield Problem(("on", name), f"{"an" if name == EXPERIMENT else "a"} {name} acts by itself; of it one can only be notified")
+            article = "an" if name == EXPERIMENT else "a"
+            yield Problem(("on", name), f"{article} {name} acts by itself; of it one can only be notified")
     for field, names in (("approve", policy.approve), ("budget", tuple(policy.budget))):
         for name in names:
             if name not in ACTIONS:

@@ -15,6 +15,7 @@ from lossloop.act.decide import AWAITS_APPROVAL, DONE, SKIPPED, Proposal, gate
 from lossloop.act.policy import ROLLOUT, Plan
 from lossloop.act.rollout import Move, Rollout, Stage, apply, begin, next_number, remember
 from lossloop.app.books import Books, Crowned
+from lossloop.app.experiments import experiment_of, under_way
 from lossloop.app.gated import drop_gated
 from lossloop.app.holdouts import held_out, held_share, only_words
 from lossloop.app.judging import Lens
@@ -102,8 +103,8 @@ class Acting:
         return status
 
     def _obstacle(self) -> str:
-        if under_way := self.books.under_way(self.model):
-            return f"{under_way} is under way"
+        if going := under_way(self.books.documents, self.model):
+            return f"{going} is under way"
         if any(e.verb == "retrain" and e.model == self.model for e in outbox.pending(self.books.documents)):
             return "a retraining is under way"
         return ""
@@ -193,7 +194,7 @@ class Acting:
         )  # fmt: skip
         if (run := held_out(self.books.documents, self.model)) is not None:
             traffic = msgspec.structs.replace(traffic, holdout_salt=run.salt)
-        rollout, experiment = self.books.rollout(self.model), self.books.experiment(self.model)
+        rollout, experiment = self.books.rollout(self.model), experiment_of(self.books.documents, self.model)
         if experiment is not None and experiment.running:
             arms = tuple(Arm(version=e.version, share=e.share, closed=e.closed) for e in experiment.arms)
             traffic = msgspec.structs.replace(
@@ -250,8 +251,8 @@ def check_free(acting: Acting, wanted: Iterable[int]) -> int:
             raise Conflict(f"{acting.model} has no champion to compare with; run: {command}")
         if champion == version:
             raise Conflict(f"version {version} is the champion already")
-    if under_way := acting.books.under_way(acting.model):
-        raise Conflict(f"{under_way} is under way; roll it back or wait")
+    if going := under_way(acting.books.documents, acting.model):
+        raise Conflict(f"{going} is under way; roll it back or wait")
     return versions.alias(acting.books.documents, acting.model, CHAMPION) or 0
 
 

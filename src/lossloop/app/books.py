@@ -6,7 +6,6 @@ from functools import lru_cache
 
 import msgspec
 
-from lossloop.act.experiment import Experiment
 from lossloop.act.policy import Policy, read_policy
 from lossloop.act.rollout import Rollout
 from lossloop.app.eras import era
@@ -164,27 +163,6 @@ class Books:
     def put_rollout(self, rollout: Rollout) -> None:
         self.documents.put("rollout", rollout.model, rollout)
         self.documents.put("rollout_past", f"{rollout.model}/{rollout.id}", rollout)
-
-    def experiment(self, model: str) -> Experiment | None:
-        """The present experiment, or the last one."""
-        return self.documents.get("experiment", model, Experiment)
-
-    def past_experiments(self, model: str) -> list[Experiment]:
-        """Every experiment the model has had, oldest first, the present one included."""
-        return list(self.documents.all("experiment_past", Experiment, prefix=f"{model}/").values())
-
-    def under_way(self, model: str) -> str:
-        """What draws units among versions now, in words; empty where nothing does."""
-        rollout, experiment = self.rollout(model), self.experiment(model)
-        if rollout is not None and rollout.running:
-            return f"the rollout of version {rollout.challenger}"
-        if experiment is not None and experiment.running:
-            return f"the experiment with versions {', '.join(str(arm.version) for arm in experiment.arms)}"
-        return ""
-
-    def put_experiment(self, experiment: Experiment) -> None:
-        self.documents.put("experiment", experiment.model, experiment)
-        self.documents.put("experiment_past", f"{experiment.model}/{experiment.id}", experiment)
 
     def watch(self, model: str, name: str) -> WatchState | None:
         return self.documents.get("watch", f"{model}/{name}", WatchState)

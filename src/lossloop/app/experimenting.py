@@ -17,6 +17,7 @@ from lossloop.act.policy import EXPERIMENT, ExperimentPlan
 from lossloop.app.acting import Acting, check_free
 from lossloop.app.books import Books, Point
 from lossloop.app.drawing import in_experiment
+from lossloop.app.experiments import experiment_of, past_experiments, put_experiment
 from lossloop.app.holdouts import held_share, only_words
 from lossloop.app.judging import MOST, Lens
 from lossloop.app.references import version_under
@@ -46,7 +47,7 @@ def start(acting: Acting, wanted: Sequence[Arm], plan: ExperimentPlan, *, reason
     arms = tuple(Contender(version=arm.version, share=arm.share) for arm in wanted)
     _check_shares(arms)
     books = acting.books
-    number = len(books.past_experiments(acting.model)) + 1
+    number = len(past_experiments(books.documents, acting.model)) + 1
     experiment = Experiment(
         id=f"{number:06d}", model=acting.model, champion=champion, arms=arms, plan=plan, started=acting.now,
         since=acting.now, first_seq=acting.last_seq, held_out=held_share(books.documents, acting.model),
@@ -55,7 +56,7 @@ def start(acting: Acting, wanted: Sequence[Arm], plan: ExperimentPlan, *, reason
     judge_of(books.lens(acting.model), experiment, None)
     _drop_evidence(acting, experiment)
     acting.judge_rows_from_here()
-    books.put_experiment(experiment)
+    put_experiment(books.documents, experiment)
     for arm in arms:
         acting.record(
             action="start_experiment", status=DONE, reason=reason, watch=EXPERIMENT, version=arm.version,
@@ -100,7 +101,7 @@ def judge_experiment(acting: Acting, units: Units, lens: Lens, experiment: Exper
         found[arm.version] = _judge_arm(acting, lens, experiment, arm, two)
         seen[arm.version] = lens.labelled(two.pick(two.version == arm.version))
     if found:
-        acting.books.put_experiment(judged(experiment, seen, found))
+        put_experiment(acting.books.documents, judged(experiment, seen, found))
 
 
 def _judge_arm(
@@ -142,14 +143,14 @@ def judge_of(lens: Lens, experiment: Experiment, centre: float | None) -> Canary
 
 def moves(books: Books, model: str, now: Micros) -> bool:
     """Whether time alone moves an experiment."""
-    experiment = books.experiment(model)
+    experiment = experiment_of(books.documents, model)
     return experiment is not None and not experiment.told and propose(experiment, now=now) is not None
 
 
 def move_experiment(acting: Acting) -> None:
     """Let an experiment take its next steps."""
     while True:
-        before = acting.books.experiment(acting.model)
+        before = experiment_of(acting.books.documents, acting.model)
         step = None if before is None else propose(before, now=acting.now)
         if before is None or step is None or not _follow(acting, before, step):
             return
@@ -171,7 +172,7 @@ def _follow(acting: Acting, experiment: Experiment, step: Step) -> bool:
     )  # fmt: skip
     done = status == DONE
     moved = apply(experiment, step, now=acting.now) if done else remember(experiment, told)
-    acting.books.put_experiment(moved)
+    put_experiment(acting.books.documents, moved)
     if done:
         if step.verb == "promote" and step.version is not None:
             acting.enthrone(step.version, reason="promoted by its experiment", by_rollout=True)
@@ -187,12 +188,12 @@ def end(acting: Acting, champion: int | None) -> bool:
 
     Returns whether one was running.
     """
-    experiment = acting.books.experiment(acting.model)
+    experiment = experiment_of(acting.books.documents, acting.model)
     if experiment is None or not experiment.running:
         return False
     won = any(arm.version == champion for arm in experiment.arms)
     step = Step(verb="promote" if won else "stop", version=champion, reason="")
-    acting.books.put_experiment(apply(experiment, step, now=acting.now))
+    put_experiment(acting.books.documents, apply(experiment, step, now=acting.now))
     _drop_evidence(acting, experiment)
     return True
 

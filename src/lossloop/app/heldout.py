@@ -15,6 +15,7 @@ from lossloop.act.policy import HOLDOUT
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Point
 from lossloop.app.drawing import held_and_served
+from lossloop.app.experiments import under_way
 from lossloop.app.holdouts import HeldOut, held_out, held_share, holds, keep, retire
 from lossloop.app.judging import Lens
 from lossloop.app.references import version_under
@@ -63,9 +64,9 @@ def check_holdout(lens: Lens, books: Books) -> None:
     """
     wanted, model = lens.policy.serving.holdout, lens.policy.model
     share = 0.0 if wanted is None else wanted.share
-    if share != held_share(books.documents, model) and (under_way := books.under_way(model)):
+    if share != held_share(books.documents, model) and (going := under_way(books.documents, model)):
         raise Conflict(
-            f"{under_way} is under way; the share that is held out cannot change before its end",
+            f"{going} is under way; the share that is held out cannot change before its end",
             field="serving.holdout.share",
         )
     if wanted is not None:

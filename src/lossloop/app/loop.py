@@ -28,6 +28,7 @@ from lossloop.app.arriving import closed, judge_arrivals, take_arrivals
 from lossloop.app.books import Books, Cursor
 from lossloop.app.commands import obey
 from lossloop.app.experimenting import judge_experiment, move_experiment, moves
+from lossloop.app.experiments import experiment_of
 from lossloop.app.gating import judge_gates
 from lossloop.app.heldout import is_over, judge_holdout, renew
 from lossloop.app.holdouts import held_out
@@ -156,7 +157,7 @@ class Loop:
         if not len(rows):
             return
         self._pass(model, seq=int(rows.seq[-1]))
-        rollout, experiment = self._running_rollout(model), self.books.experiment(model)
+        rollout, experiment = self._running_rollout(model), experiment_of(self.books.documents, model)
         if rollout is not None and rollout.stage is Stage.CANARY:
             judge_canary(acting, self._kept.units(model, "canary", rollout.id), lens, rollout, rows)
         if experiment is not None and experiment.running:
@@ -172,7 +173,7 @@ class Loop:
     def _judges_rows(self, lens: Lens) -> bool:
         """Whether anything judges rows: a comparison of arms, or a watch whose promise counts outcomes."""
         model = lens.policy.model
-        rollout, experiment = self._running_rollout(model), self.books.experiment(model)
+        rollout, experiment = self._running_rollout(model), experiment_of(self.books.documents, model)
         return (
             (rollout is not None and rollout.stage is Stage.CANARY)
             or (experiment is not None and experiment.running)

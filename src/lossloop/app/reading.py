@@ -15,6 +15,7 @@ from lossloop.app.answers import answers, errors
 from lossloop.app.books import Books, Counts
 from lossloop.app.circuits import open_circuits
 from lossloop.app.eras import Switch, switches
+from lossloop.app.experiments import experiment_of
 from lossloop.app.gated import gated
 from lossloop.app.holdouts import held_out
 from lossloop.app.reasons import reasons
@@ -65,7 +66,7 @@ def status(books: Books, model: str) -> dict[str, Any]:
         "versions": [_version(version) for version in versions.versions(books.documents, model)],
         "traffic": _traffic(books.traffic(model)),
         "rollout": None if rollout is None else _rollout(books, rollout),
-        "experiment": told_experiment(books.experiment(model)),
+        "experiment": told_experiment(experiment_of(books.documents, model)),
         "holdout": told_holdout(held_out(books.documents, model)),
         "watches": {name: _watch(books, model, name, watch) for name, watch in policy.watches.items()},
         "counts": msgspec.to_builtins(books.documents.get("counts", model, Counts)) or {},

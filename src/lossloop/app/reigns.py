@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lossloop.app.books import Books, Crowned
+from lossloop.app.experiments import past_experiments
 from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.records import VerdictKind
@@ -75,5 +76,5 @@ def rollout_times(books: Books, model: str) -> Sequence[tuple[Micros, Micros]]:
         ended = rollout.since - ((rollout.challenger, rollout.since) in decided)
         found.append((rollout.started, NEVER if rollout.running else ended))
     # The steps of an experiment are made once all blocks of their moment were judged.
-    tried = books.past_experiments(model)
+    tried = past_experiments(books.documents, model)
     return [*found, *((each.started, NEVER if each.running else each.since) for each in tried)]

@@ -15,6 +15,7 @@ from lossloop.act.policy import Policy, read_policy
 from lossloop.app.acting import Acting
 from lossloop.app.books import Books, PolicyText
 from lossloop.app.eras import Switch, begin_era
+from lossloop.app.experiments import under_way
 from lossloop.app.judging import Lens
 from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
 from lossloop.app.references import keep_reference, version_under
@@ -132,9 +133,9 @@ def check_switch(policy: Policy, books: Books) -> None:
             f"the new policy must keep {before.loss} beside, or there is no way back; write "
             f"beside: [{', '.join((*policy.beside, before.loss))}]"
         )
-    if under_way := books.under_way(model):
+    if going := under_way(books.documents, model):
         raise Conflict(
-            f"{under_way} is judged by {before.loss}; wait for its end, or end it: lossloop rollback {model}"
+            f"{going} is judged by {before.loss}; wait for its end, or end it: lossloop rollback {model}"
         )
     check_history(msgspec.structs.replace(policy, loss=before.loss), books)
     check_slices(policy, books)

@@ -10,6 +10,7 @@ from lossloop.act.decide import Standing, answer
 from lossloop.app.acting import Acting
 from lossloop.app.books import WatchState
 from lossloop.app.eras import era
+from lossloop.app.experiments import under_way
 from lossloop.app.judging import Lens
 from lossloop.app.references import version_under
 from lossloop.app.stepping import again, begun, goes_on, is_over, step
@@ -86,7 +87,7 @@ def fail(acting: Acting, name: str, error: Exception) -> None:
 def _answer(
     acting: Acting, lens: Lens, name: str, judge: Judge[Any, Any, Verdict], state: WatchState
 ) -> None:
-    waits = bool(acting.books.under_way(acting.model))
+    waits = bool(under_way(acting.books.documents, acting.model))
     if is_over(state, now=acting.now, cooldown=lens.policy.cooldown, waits=waits):
         state = again(judge, state)
     elif state.verdict is not None and state.verdict.kind is VerdictKind.ALARM:

@@ -45,11 +45,6 @@ def place(salt: str, unit: str) -> float:
     return int.from_bytes(raw, "big") / _SCALE
 
 
-def goes_to_challenger(salt: str, unit: str, share: float) -> bool:
-    """Whether a unit meets the challenger."""
-    return place(salt, unit) < share
-
-
 def assign(traffic: Traffic, keys: Sequence[str], features: Mapping[str, Any]) -> list[Drawn]:
     """Draw who answers each row.
 
