@@ -139,8 +139,8 @@ def within(condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
 
 
 @contextmanager
-def serving(path: Path, **settings: Any) -> Iterator[Server]:
+def serving(path: Path, *, grpc_port: int | None = None, **settings: Any) -> Iterator[Server]:
     """All parts of a running Lossloop over a new directory."""
     home = init(path, Settings(**settings))
-    with running(home) as up:
+    with running(home, grpc_port=grpc_port) as up:
         yield Server(home=home, up=up)

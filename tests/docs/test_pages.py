@@ -10,7 +10,7 @@ from tests.house.repository import ROOT
 FOLLOWED = (
     ("tutorial/first-loop.md",),
     ("how-to/write-a-policy.md", "how-to/release-a-version.md"),
-    ("how-to/serve-onnx.md", "how-to/read-the-log.md", "how-to/retrain.md"),
+    ("how-to/serve-onnx.md", "how-to/use-your-clients.md", "how-to/read-the-log.md", "how-to/retrain.md"),
     ("how-to/get-notified.md",),
     ("how-to/watch-for-drift.md",),
     ("how-to/judge-before-labels.md",),

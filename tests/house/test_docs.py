@@ -16,6 +16,7 @@ from lossloop.act.policy import ACTIONS, Policy
 from lossloop.act.settings import Settings
 from lossloop.app import cli
 from lossloop.app.http import ROUTES
+from lossloop.app.http.inference import INFERENCE_ROUTES
 from tests.house.repository import ROOT
 
 DOCS = ROOT / "docs"
@@ -115,11 +116,9 @@ def test_every_command_and_its_options_are_documented() -> None:
 
 def test_every_endpoint_is_documented() -> None:
     text = page("http.md")
-    assert not [
-        f"{route.method} {route.path}"
-        for route in ROUTES
-        if not section(text, f"{route.method} {route.path}")
-    ]
+    routes = [f"{route.method} {route.path}" for route in ROUTES]
+    routes += [f"{route.method} {route.path}" for route in INFERENCE_ROUTES]
+    assert not [route for route in routes if not section(text, route)]
 
 
 @pytest.mark.parametrize("path", sorted(DOCS.rglob("*.md")), ids=lambda path: str(path.relative_to(DOCS)))

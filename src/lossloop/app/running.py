@@ -17,6 +17,7 @@ from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
+from lossloop.serve.inference import Inference
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.service import Service
 
@@ -31,6 +32,7 @@ class Running:
     keys: Keys
     books: Books
     service: Service
+    inference: Inference
     recorder: Recorder
     follower: Follower
     tokens: TokenCheck
@@ -72,6 +74,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
         keys=Keys(settings.secret),
         books=Books(state),
         service=service,
+        inference=Inference(service, fleet),
         recorder=recorder,
         follower=Follower(state, fleet),
         tokens=home.tokens.checker(),

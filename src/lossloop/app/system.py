@@ -16,6 +16,8 @@ from lossloop.core.errors import InputError, InUse
 
 PARENT = "LOSSLOOP_PARENT"
 """Who started this process: it may be gone before this one can look."""
+GRPC = "LOSSLOOP_GRPC"
+"""Where a server listens for gRPC too, as host:port; nowhere if it is empty."""
 MOST_PORT = 65_535
 _PORTS = range(10_000, 32_768)
 """Below those that systems give to outgoing connections."""
@@ -33,8 +35,8 @@ def watch_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def check_port(host: str, port: int) -> None:
-    """Raise InUse where a port is taken, InputError where it is none."""
+def check_port(host: str, port: int, option: str = "--port") -> None:
+    """Raise InUse where a port is taken, InputError where it is none; `option` chooses another."""
     if not 0 < port <= MOST_PORT:
         raise InputError(f"a port lies between 0 and {MOST_PORT}, not at {port}", field="port")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -44,7 +46,7 @@ def check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise InUse(
-                f"cannot listen on {host}:{port} ({error.strerror}); choose another with --port"
+                f"cannot listen on {host}:{port} ({error.strerror}); choose another with {option}"
             ) from None
 
 

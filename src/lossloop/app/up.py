@@ -11,6 +11,7 @@ Each may be killed at any moment and is started again; each ends when this proce
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -22,8 +23,8 @@ import urllib3
 
 from lossloop.app.fold import folds, when_free
 from lossloop.app.home import STATE, Home
-from lossloop.app.system import PARENT, check_port, free_port
-from lossloop.core.errors import InUse, StateError
+from lossloop.app.system import GRPC, PARENT, check_port, free_port
+from lossloop.core.errors import InUse, MissingExtra, StateError
 
 PARTS = ("applier", "server", "worker")
 READY_WITHIN = 120.0
@@ -36,11 +37,11 @@ STDERR = 2
 
 
 class Up:
-    """The processes of a running Lossloop."""
+    """The processes of a running Lossloop; a `grpc_port` of None answers no gRPC."""
 
-    def __init__(self, home: Home, *, host: str, port: int) -> None:
+    def __init__(self, home: Home, *, host: str, port: int, grpc_port: int | None = None) -> None:
         self._home = home
-        self.host, self.port = host, port
+        self.host, self.port, self.grpc_port = host, port, grpc_port
         self.url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._started: dict[str, float] = {}
@@ -54,6 +55,9 @@ class Up:
         """
         try:
             check_port(self.host, self.port)
+            if self.grpc_port is not None:
+                check_grpc()
+                check_port(self.host, self.grpc_port, "--grpc-port")
         except InUse:
             when_free(self._home).close()  # most often it is this directory's own: another port is no help
             raise
@@ -117,6 +121,7 @@ class Up:
             command += [self.host, str(self.port)]
         state, parent = str(self._home.path.resolve()), str(os.getpid())
         environment = {**os.environ, STATE: state, PARENT: parent}
+        environment[GRPC] = "" if self.grpc_port is None else f"{self.host}:{self.grpc_port}"
         # What parts say goes to standard error: standard output belongs to whoever started them.
         return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=STDERR)
 
@@ -147,12 +152,26 @@ class Up:
 
 
 @contextlib.contextmanager
-def running(home: Home, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[Up]:
+def running(
+    home: Home, *, host: str = "127.0.0.1", port: int = 0, grpc_port: int | None = None
+) -> Iterator[Up]:
     """All parts, for as long as the block lasts; port 0 takes a free one."""
-    up = Up(home.check(), host=host, port=port or free_port(host))
+    if grpc_port == 0:
+        grpc_port = free_port(host)
+    up = Up(home.check(), host=host, port=port or free_port(host), grpc_port=grpc_port)
     try:
         up.start()
         with up.mended():
             yield up
     finally:
         up.stop()
+
+
+def check_grpc() -> None:
+    """Raise MissingExtra where what gRPC needs is not installed; nothing of it is loaded here."""
+    for module, name in (("grpc", "grpcio"), ("google.protobuf", "protobuf")):
+        if (
+            importlib.util.find_spec(module.partition(".")[0]) is None
+            or importlib.util.find_spec(module) is None
+        ):
+            raise MissingExtra(name, "grpc")

@@ -38,6 +38,8 @@ class Fleet:
         self._arms: dict[str, Arms | Conflict] = {}
         self._traffic: dict[str, Traffic] = {}
         self._held: dict[Key, Held] = {}
+        self._aside: set[Key] = set()
+        """Of versions that are held though they have no traffic."""
 
     def wanted(self) -> dict[str, Traffic]:
         """The traffic that the state asks for."""
@@ -68,7 +70,7 @@ class Fleet:
         """Follow this traffic from the next request on; requests under way finish with the old one."""
         before = self._traffic
         self._traffic = traffic
-        needed = _keys(traffic)
+        needed = _keys(traffic) | self._aside
         self._held = {key: held for key, held in self._held.items() if key in needed}
         self._arms = {
             model: self._arms[model] if each == before.get(model) else self._arms_of(each)
@@ -80,6 +82,50 @@ class Fleet:
         if model not in self._traffic:
             raise UnknownName("model", model, self._traffic, field="model")
         return self._traffic[model]
+
+    def models(self) -> list[str]:
+        """The names of all models."""
+        return sorted(self._traffic)
+
+    def known(self, model: str) -> list[Version]:
+        """All versions of a model, held or not, oldest first."""
+        return versions.versions(self._state, model)
+
+    def held(self, model: str, number: int | None = None) -> Held | None:
+        """A version, or the champion, if it is in memory or could not be loaded."""
+        number = self.traffic(model).champion if number is None else number
+        return None if number is None else self._held.get((model, number))
+
+    def make(self, version: Version, task: Task) -> Held:
+        """Load a version and warm it up; nothing else changes, so a thread may take its time.
+
+        Raises:
+            Conflict: It is served by another system.
+            LossloopError: It cannot be loaded.
+        """
+        lane = self._load(version, task)
+        if lane is None:
+            raise Conflict(f"{version.name} is served by another system")
+        return Held(version=version, lane=lane)
+
+    def keep(self, held: Held) -> None:
+        """Hold a version though it has no traffic, or one that could not be loaded before."""
+        key = (held.version.model, held.version.number)
+        self._held[key] = held
+        traffic = self._traffic[held.version.model]
+        if held.version.number in traffic.versions:
+            self._arms[traffic.model] = self._arms_of(traffic)
+        else:
+            self._aside.add(key)
+
+    def drop(self, model: str, number: int | None = None) -> None:
+        """Let go of a version that has no traffic, or of all of a model; raise Conflict where one has."""
+        busy = [each for each in self.traffic(model).versions if number in (None, each)]
+        if busy:
+            raise Conflict(f"{model}:{busy[0]} has traffic: promote another version or roll it back first")
+        for key in [key for key in self._aside if key[0] == model and number in (None, key[1])]:
+            self._aside.discard(key)
+            self._held.pop(key, None)
 
     def arms(self, model: str) -> Arms:
         """Who answers a model's requests now.

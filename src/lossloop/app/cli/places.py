@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -42,6 +43,7 @@ def up(
     store: Store = "",
     host: str = "127.0.0.1",
     port: int = 8765,
+    grpc_port: int | None = None,
     json: Json = False,
 ) -> None:
     """Serve, record, judge and act until stopped by Ctrl-C or SIGTERM.
@@ -56,6 +58,8 @@ def up(
         The address to listen on; loopback unless you say otherwise.
     port
         The port to listen on; 0 takes a free one.
+    grpc_port
+        The port on which gRPC is answered too; 0 takes a free one. Without it none is.
     json
         Answer as JSON: one line once the server is ready.
     """
@@ -64,11 +68,17 @@ def up(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with running(home(state), host=host, port=port) as processes:
+    with running(home(state), host=host, port=port, grpc_port=grpc_port) as processes:
+        grpc = {} if processes.grpc_port is None else {"grpc": f"{processes.host}:{processes.grpc_port}"}
         if json:
-            answer({"url": processes.url, "pids": processes.pids()}, as_json=True, words="")
+            answer({"url": processes.url, **grpc, "pids": processes.pids()}, as_json=True, words="")
         else:
             Console().print(
-                f"Lossloop is up at [bold]{processes.url}[/] over {Path(state)}. Ctrl-C stops it."
+                f"Lossloop is up at [bold]{processes.url}[/]{_beside(grpc)} over {Path(state)}. "
+                "Ctrl-C stops it."
             )
         stop.wait()
+
+
+def _beside(grpc: Mapping[str, str]) -> str:
+    return f" and for gRPC at [bold]{grpc['grpc']}[/]" if grpc else ""

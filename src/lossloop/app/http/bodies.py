@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -110,8 +111,10 @@ def unpacked(raw: bytes, encoding: bytes) -> bytes:
     name = encoding.strip().lower()
     if name in (b"", b"identity"):
         return raw
+    if name == b"deflate":
+        return _inflated(raw)
     if name not in ENCODINGS:
-        known = "gzip or zstd"
+        known = "gzip, deflate or zstd"
         raise Unsupported(f"the Content-Encoding {name.decode('latin-1')!r} is not taken; use {known}")
     try:
         with pa.CompressedInputStream(pa.BufferReader(raw), ENCODINGS[name]) as stream:
@@ -120,6 +123,21 @@ def unpacked(raw: bytes, encoding: bytes) -> bytes:
         raise Malformed(f"the body is not {ENCODINGS[name]}: {error}") from None
     if len(data) > MOST_BYTES:
         raise _too_large()
+    return data
+
+
+def _inflated(raw: bytes) -> bytes:
+    """What deflate packed, in the zlib format (RFC 1950) as HTTP has it, or bare as some clients send it."""
+    bare = raw[:1] == b"" or raw[0] & 0x0F != zlib.DEFLATED or int.from_bytes(raw[:2], "big") % 31 != 0
+    try:
+        stream = zlib.decompressobj(-zlib.MAX_WBITS if bare else zlib.MAX_WBITS)
+        data = stream.decompress(raw, MOST_BYTES + 1)
+    except zlib.error as error:
+        raise Malformed(f"the body is not deflate: {error}") from None
+    if len(data) > MOST_BYTES:
+        raise _too_large()
+    if not stream.eof:
+        raise Malformed("the body is not deflate: it ends too early")
     return data
 
 

@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from lossloop.app.http.endpoints import ARROW, JSON, Endpoint
+from lossloop.app.http.inference.endpoints import InferenceEndpoint
+from lossloop.app.http.inference.reading import InferBody
 
 PROBLEM = {
     "type": "object",
@@ -20,22 +22,56 @@ PROBLEM = {
 }  # fmt: skip
 
 
-def document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+def document(endpoints: Sequence[Endpoint], inference: Sequence[InferenceEndpoint] = ()) -> dict[str, Any]:
     """Describe every endpoint."""
-    bodies = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
+    bodies: list[type[Any]] = [endpoint.body for endpoint in endpoints if endpoint.body is not None]
+    bodies += [each.body for each in inference if each.body is not None]
     _, schemas = msgspec.json.schema_components(bodies, ref_template="#/components/schemas/{name}")
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(_plain(endpoint.path), {})[endpoint.method.lower()] = _operation(endpoint)
+    for each in inference:
+        paths.setdefault(each.path, {})[each.method.lower()] = _inference_operation(each)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Lossloop", "version": "1"},
         "paths": paths,
         "components": {
-            "schemas": {**schemas, "Problem": PROBLEM},
+            "schemas": {**schemas, "Problem": PROBLEM, "InferenceError": INFERENCE_ERROR},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+
+
+INFERENCE_ERROR = {
+    "type": "object",
+    "description": "What went wrong, as the Open Inference Protocol says it.",
+    "properties": {"error": {"type": "string"}},
+    "required": ["error"],
+}
+
+
+def _inference_operation(endpoint: InferenceEndpoint) -> dict[str, Any]:
+    names = re.findall(r"{(\w+)}", endpoint.path)
+    error = {JSON: {"schema": {"$ref": "#/components/schemas/InferenceError"}}}
+    shape = "array" if endpoint.path.endswith("/index") else "object"
+    operation: dict[str, Any] = {
+        "summary": endpoint.summary,
+        "operationId": endpoint.handler.__name__.strip("_") + ("_of_version" if "version" in names else ""),
+        "security": [] if endpoint.open else [{"token": []}],
+        "parameters": [_parameter(name) for name in names],
+        "responses": {
+            "200": {"description": "Done", "content": {JSON: {"schema": {"type": shape}}}},
+            "default": {"description": "A failure", "content": error},
+        },
+    }
+    if endpoint.body is not None:
+        schema = {"$ref": f"#/components/schemas/{endpoint.body.__name__}"}
+        operation["requestBody"] = {
+            "required": endpoint.body is InferBody,
+            "content": {JSON: {"schema": schema}},
+        }
+    return operation
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

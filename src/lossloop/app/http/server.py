@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 from collections.abc import AsyncIterator
 from http import HTTPStatus
@@ -19,11 +20,12 @@ from lossloop.app.home import Home, here
 from lossloop.app.http.bodies import MOST_BYTES, Bodies, Receive
 from lossloop.app.http.door import Door, Scope, Send, respond
 from lossloop.app.http.endpoints import ROUTES
+from lossloop.app.http.inference import INFERENCE_ROUTES, InferenceDoor
 from lossloop.app.http.openapi import document
 from lossloop.app.http.problems import details
 from lossloop.app.http.routing import Routes
 from lossloop.app.running import Running, open_home
-from lossloop.app.system import watch_parent
+from lossloop.app.system import GRPC, watch_parent
 
 
 def create() -> Application:
@@ -45,6 +47,7 @@ class Application:
         bodies = Bodies()
         doors = [(each, Door(each, self._open, bodies)) for each in ROUTES]
         self._at_once = Routes((each.method, each.path, door) for each, door in doors)
+        self._inference = InferenceDoor(self._open, bodies)
         routes = [Route(each.path, door, methods=[each.method]) for each, door in doors]
         routes.append(Route("/openapi.json", _openapi, methods=["GET"]))
         self._others = Starlette(
@@ -54,12 +57,18 @@ class Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or follow the server's beginning and end."""
-        found = self._at_once.find(scope["method"], scope["path"]) if scope["type"] == "http" else None
-        if found is None:
+        if scope["type"] != "http":
             await self._others(scope, receive, send)  # type: ignore[arg-type]
-        else:
+            return
+        path: str = scope["path"]
+        found = self._at_once.find(scope["method"], path)
+        if found is not None:
             door, names = found
             await door.answer(names, scope, receive, send)
+        elif path.startswith("/v2/") or path == "/v2":
+            await self._inference(scope, receive, send)
+        else:
+            await self._others(scope, receive, send)  # type: ignore[arg-type]
 
     def _open(self) -> Running:
         assert self._running is not None
@@ -71,12 +80,25 @@ class Application:
         running.service.recall(running.log)
         following = asyncio.create_task(running.follower.run())
         following.add_done_callback(_die_with)
+        beside = await _start_grpc(running)
         try:
             yield
         finally:
+            if beside is not None:
+                await beside.stop()
             following.cancel()
             running.recorder.close()
             running.state.close()
+
+
+async def _start_grpc(running: Running) -> Any:
+    """The gRPC server in this event loop, where the environment variable LOSSLOOP_GRPC names its address."""
+    host, _, port = os.environ.get(GRPC, "").rpartition(":")
+    if not port:
+        return None
+    server = importlib.import_module("lossloop.app.grpc.server").GrpcServer(running, host, int(port))
+    await server.start()
+    return server
 
 
 async def _nowhere(request: Request, error: Exception) -> Response:
@@ -106,7 +128,7 @@ def _die_with(task: asyncio.Task[None]) -> None:
 
 
 async def _openapi(request: Request) -> Response:
-    return _Answer(200, document(ROUTES))
+    return _Answer(200, document(ROUTES, INFERENCE_ROUTES))
 
 
 __all__ = ["MOST_BYTES", "Application", "create"]
