@@ -17,6 +17,7 @@ from lossloop.core.records import Record
 from lossloop.core.seasons import Season
 from lossloop.core.thresholds import Thresholds
 from lossloop.registry.options import Options
+from lossloop.registry.process import Process
 
 
 class FeatureKind(StrEnum):
@@ -102,6 +103,8 @@ class Manifest(Record, frozen=True):
     """What the inputs and predictions of reference rows looked like; needed by watches of drift."""
     thresholds: Thresholds | None = None
     """What is done at which score, where a loss is of what is done."""
+    process: Process | None = None
+    """How its own code is run, where it brings some."""
     lineage: dict[str, Any] = {}
     notes: str = ""
 
