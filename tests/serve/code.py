@@ -38,6 +38,7 @@ def predict(columns):
     return ORDERS.get(name, same)(rest, columns["x"])
 
 def same(rest, x): return x
+def nan(rest, x): return x * float("nan")
 def fail(rest, x): raise ValueError("this is " + rest)
 def hang(rest, x): time.sleep(1000)
 def end(rest, x): os._exit(int(rest))
@@ -64,8 +65,8 @@ def noise(rest, x):
 def environment(rest, x): raise KeyError(",".join(sorted(os.environ)))
 def connect(rest, x): socket.create_connection(("127.0.0.1", int(rest)), 5).close(); return x
 def kill(rest, x): os.kill(int(rest), 9); return x
-def asked(rest, x): return [float(state["asked"])]
-def pid(rest, x): return [float(os.getpid())]
+def asked(rest, x): return [state["asked"] / 1000]
+def pid(rest, x): return [os.getpid() / 1e8]
 def start(rest, x):
     import subprocess
     return [float(subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"]).pid)]

@@ -35,6 +35,8 @@ class Settings(Record, frozen=True):
     """``receipt``: time is when facts arrive. ``event``: a replay, time is what the events say."""
     label_folders: dict[str, str] = {}
     """Model to a folder of label files that are taken as they come; relative to the state directory."""
+    interpreters: dict[str, str] = {}
+    """Name in a manifest to the path of a Python interpreter, which runs a version's own code."""
     store: str = ""
     """Where log and state lie: ``postgresql://...``, or ``env:NAME`` of a variable; empty for files."""
 
@@ -97,5 +99,8 @@ def _check(settings: Settings) -> None:
     for name, address in settings.notify.items():
         if address != LOG and not re.match(r"https?://", address):
             raise Problem(("notify", name), f"{address!r} is neither an address with http(s):// nor 'log'")
+    for name, path in settings.interpreters.items():
+        if not path.startswith("/"):
+            raise Problem(("interpreters", name), f"{path!r} is not a whole path, such as /opt/ml/bin/python")
     if settings.clock not in ("receipt", "event"):
         raise Problem(("clock",), f"{settings.clock!r} is not possible; there are: event, receipt")

@@ -23,6 +23,7 @@ from lossloop.app.kept import Kept
 from lossloop.app.policies import arrange, begin_anew, check_history, check_slices, check_watches
 from lossloop.app.references import version_under
 from lossloop.app.switching import SwitchLoss, switch
+from lossloop.app.trusting import refusal
 from lossloop.app.watches import judge_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, LossloopError, StorageFull, UnknownName
@@ -30,7 +31,8 @@ from lossloop.core.records import Decision, Record
 from lossloop.core.traffic import Arm
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone
-from lossloop.registry import CHAMPION, PREVIOUS, Manifest, Version, versions
+from lossloop.registry import CHAMPION, PREVIOUS, Approval, Manifest, Version, versions
+from lossloop.serve.runtimes import runs_code
 
 
 class Result(Record, frozen=True):
@@ -52,6 +54,8 @@ class Register(Record, frozen=True):
 
     model: str
     manifest: Manifest
+    approval: Approval | None = None
+    """Who answers for the code that it brings; a version that brings some is refused without."""
 
 
 class StartRollout(Record, frozen=True):
@@ -258,7 +262,11 @@ def _settle(command: Settle, books: Books) -> Result:
 
 
 def _register(command: Register, books: Books, desk: Acting) -> Result:
-    version = versions.register(books.documents, command.model, command.manifest, at=desk.now)
+    if command.approval is None and runs_code(command.manifest.runtime):
+        raise Conflict(refusal(command.manifest.runtime))
+    version = versions.register(
+        books.documents, command.model, command.manifest, at=desk.now, approval=command.approval
+    )
     return Result(ok=True, message=f"{version.name} is registered", version=version.number)
 
 
@@ -347,6 +355,10 @@ def _roll_back(command: RollBack, books: Books, desk: Acting) -> Result:
 
 def _candidate(command: Candidate, books: Books, desk: Acting) -> Result:
     """Take a retraining's result: register it, and start its rollout where actions are allowed."""
+    if runs_code(command.manifest.runtime):
+        why = refusal(command.manifest.runtime)
+        outbox.settle(books.documents, command.key, ok=True, detail=f"made a version that is refused: {why}")
+        return Result(ok=False, message=why)
     version = versions.register(books.documents, command.model, command.manifest, at=desk.now)
     outbox.settle(books.documents, command.key, ok=True, detail=f"made {version.name}")
     why = _start_candidate(version, command, books, desk)

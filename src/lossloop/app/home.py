@@ -254,6 +254,10 @@ def settings_text(settings: Settings) -> str:
         *_lines(settings.notify),
         "label_folders:" if settings.label_folders else "label_folders: {}  # such as  {churn: /data/labels}",
         *_lines(settings.label_folders),
+        "interpreters:"
+        if settings.interpreters
+        else "interpreters: {}  # such as  {mlflow: /opt/ml/bin/python}",
+        *_lines(settings.interpreters),
     ]
     return "\n".join(lines) + "\n"
 

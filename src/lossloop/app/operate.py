@@ -11,6 +11,7 @@ import time
 
 import msgspec
 
+from lossloop.access import Caller
 from lossloop.act.policy import read_policy
 from lossloop.act.settings import Settings, check_targets
 from lossloop.act.yaml import load
@@ -22,17 +23,20 @@ from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.policies import check_history, check_watches
 from lossloop.app.references import version_under
+from lossloop.app.trusting import approved, caller_here, trust_of
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, StateError
-from lossloop.core.ids import new_id
+from lossloop.core.ids import digest, new_id
 from lossloop.ledger.facts import command as command_frame
 from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.leases import holders
 from lossloop.ledger.store import Store
-from lossloop.registry import CHAMPION, Manifest, versions
-from lossloop.serve.runtimes import EXTERNAL, check_name
+from lossloop.registry import CHAMPION, Approval, Manifest, versions
+from lossloop.serve.runtimes import EXTERNAL, check_name, runs_code
+from lossloop.serve.runtimes import load as load_runtime
 from lossloop.serve.runtimes.guessing import runtime_of
 from lossloop.serve.runtimes.trial import tried
+from lossloop.serve.warming import warm
 
 PATIENCE = 15.0
 
@@ -135,9 +139,29 @@ def check_policy(text: str, settings: Settings, state: Store, *, source: str = "
 
 
 def register(
-    home: Home, model: str, manifest: Manifest, artifact: bytes | None = None, *, file: str = ""
+    home: Home,
+    model: str,
+    manifest: Manifest,
+    artifact: bytes | None = None,
+    *,
+    file: str = "",
+    signed: Approval | None = None,
 ) -> Result:
-    """Try an artifact, store it, and register the version that it makes.
+    """Try an artifact, store it, and register the version that it makes; see `prepared`."""
+    return obey(home, prepared(home, model, manifest, artifact, file=file, signed=signed))
+
+
+def prepared(
+    home: Home,
+    model: str,
+    manifest: Manifest,
+    artifact: bytes | None,
+    *,
+    file: str = "",
+    signed: Approval | None = None,
+    caller: Caller | None = None,
+) -> Register:
+    """Try an artifact and store it; the command that registers the version that it makes.
 
     Args:
         home: The state directory.
@@ -145,8 +169,11 @@ def register(
         manifest: What the version is made of. Without a runtime, or without features, the artifact tells.
         artifact: The model's bytes; None where another system serves the version.
         file: The name of the artifact's file, where it has one.
+        signed: A signature, where it brings code and somebody vouches for that.
+        caller: Who registers it; None for who holds the token at hand.
 
     Raises:
+        Forbidden: It brings code, and nobody who may answers for it.
         InputError: The artifact cannot be loaded by its runtime, or does not fit the manifest.
         MissingExtra: The runtime's library is not installed.
     """
@@ -160,7 +187,21 @@ def register(
             raise InputError(
                 f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact"
             )
+        if runs_code(manifest.runtime):
+            return _with_code(home, model, manifest, artifact, signed, caller or caller_here(home))
         manifest = tried(manifest, artifact)
         stored = home.check().artifacts.put(artifact)
         manifest = msgspec.structs.replace(manifest, artifact=stored)
-    return obey(home, Register(model=model, manifest=manifest))
+    return Register(model=model, manifest=manifest)
+
+
+def _with_code(
+    home: Home, model: str, manifest: Manifest, artifact: bytes, signed: Approval | None, caller: Caller
+) -> Register:
+    """The same where nothing is run, nor kept, before somebody answers for it."""
+    manifest = msgspec.structs.replace(manifest, artifact=digest(artifact))
+    approval = approved(manifest, signed, caller, model)
+    permit = trust_of(home).allow(manifest, approval, f"{model} (new)")
+    warm(manifest, load_runtime(manifest, artifact, permit))
+    home.check().artifacts.put(artifact)
+    return Register(model=model, manifest=manifest, approval=approval)

@@ -12,6 +12,7 @@ from lossloop.act.settings import Settings
 from lossloop.app.books import Books
 from lossloop.app.follower import Follower
 from lossloop.app.home import Home
+from lossloop.app.trusting import trust_of
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.keys import Keys
@@ -65,7 +66,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
     hurried = replace(home.check(), hurried=True)
     state, settings = hurried.state(), home.settings()
     recorder = Recorder(home.log.writer())
-    fleet = Fleet(state, home.artifacts)
+    fleet = Fleet(state, home.artifacts, trust_of(home).permit)
     service = Service(state, fleet, recorder, clock, replays=settings.clock == "event")
     return Running(
         home=home,

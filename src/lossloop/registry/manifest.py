@@ -16,6 +16,7 @@ from lossloop.core.profile import Profile
 from lossloop.core.records import Record
 from lossloop.core.seasons import Season
 from lossloop.core.thresholds import Thresholds
+from lossloop.registry.approval import Approval
 from lossloop.registry.options import Options
 from lossloop.registry.process import Process
 
@@ -133,6 +134,8 @@ class Version(Record, frozen=True):
     digest: str
     manifest: Manifest
     registered_at: int
+    approval: Approval | None = None
+    """Who answers for the code that it brings, where it brings some."""
 
     @property
     def name(self) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from lossloop.core.clock import Micros
 from lossloop.core.documents import Documents
 from lossloop.core.errors import UnknownName
 from lossloop.core.records import Record
 from lossloop.core.thresholds import Thresholds
+from lossloop.registry.approval import Approval
 from lossloop.registry.manifest import Manifest, Version
 
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
@@ -21,15 +24,25 @@ class Move(Record, frozen=True):
     reason: str
 
 
-def register(documents: Documents, model: str, manifest: Manifest, *, at: Micros) -> Version:
-    """Give a manifest the model's next number; the same manifest again is the version it already is."""
+def register(
+    documents: Documents, model: str, manifest: Manifest, *, at: Micros, approval: Approval | None = None
+) -> Version:
+    """Give a manifest the model's next number; the same manifest again is the version it already is.
+
+    Who answers for its code may be another then: who signs anew helps a version whose key was revoked.
+    """
     known = versions(documents, model)
     for version in known:
         if version.digest == manifest.digest:
-            return version
+            if approval in (None, version.approval):
+                return version
+            renewed = msgspec.structs.replace(version, approval=approval)
+            documents.put("version", _key(model, version.number), renewed)
+            return renewed
     made = Version(
-        model=model, number=len(known) + 1, digest=manifest.digest, manifest=manifest, registered_at=at
-    )
+        model=model, number=len(known) + 1, digest=manifest.digest, manifest=manifest, registered_at=at,
+        approval=approval,
+    )  # fmt: skip
     documents.put("version", _key(model, made.number), made)
     return made
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lossloop.core.errors import Conflict, LossloopError, UnknownName
@@ -13,11 +13,18 @@ from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts, Version, versions
 from lossloop.serve.arms import Arms
 from lossloop.serve.lanes import Lane
-from lossloop.serve.runtimes import EXTERNAL, load
+from lossloop.serve.runtimes import EXTERNAL, Permit, load
 from lossloop.serve.schema import Schema
 from lossloop.serve.warming import warm
 
 Key = tuple[str, int]
+GivePermit = Callable[[Version], Permit | None]
+"""Says whether a version's own code may be run; raises LossloopError where it may not."""
+
+
+def nobody(version: Version) -> Permit | None:
+    """Gives none: what brings code is not loaded."""
+    return None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,9 +39,10 @@ class Held:
 class Fleet:
     """Loads and warms versions aside and swaps traffic at once; one that fails at either takes none."""
 
-    def __init__(self, state: Store, artifacts: Artifacts) -> None:
+    def __init__(self, state: Store, artifacts: Artifacts, permit: GivePermit = nobody) -> None:
         self._state = state
         self._artifacts = artifacts
+        self._permit = permit
         self._arms: dict[str, Arms | Conflict] = {}
         self._traffic: dict[str, Traffic] = {}
         self._held: dict[Key, Held] = {}
@@ -163,7 +171,7 @@ class Fleet:
         manifest = version.manifest
         if manifest.runtime == EXTERNAL:
             return None
-        runtime = load(manifest, self._artifacts.get(manifest.artifact))
+        runtime = load(manifest, self._artifacts.get(manifest.artifact), self._permit(version))
         return Lane(version, runtime, task, inline=warm(manifest, runtime))
 
 

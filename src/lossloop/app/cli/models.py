@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from lossloop.app import operate
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
 from lossloop.core.errors import InputError
-from lossloop.registry import Manifest
+from lossloop.registry import Approval, Manifest
 
 
 def policy(file: Path, /, *, state: StatePath = DEFAULT_STATE, json: Json = False) -> None:
@@ -36,6 +36,7 @@ def register(
     /,
     *,
     artifact: Annotated[Path | None, Parameter(name="--artifact")] = None,
+    signature: Annotated[Path | None, Parameter(name="--signature")] = None,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -50,6 +51,8 @@ def register(
         its features.
     artifact
         The model's file; left out where another system serves the version (runtime `external`).
+    signature
+        What `lossloop sign` wrote: somebody vouches for a version that brings code.
     state
         The state directory.
     json
@@ -58,8 +61,9 @@ def register(
     if manifest is None and artifact is None:
         raise InputError("name a manifest, or a model's file with --artifact", field="manifest")
     read = Manifest() if manifest is None else manifest_of(manifest)
-    data, name = (None, "") if artifact is None else (_bytes(artifact), artifact.name)
-    result = operate.register(home(state), model, read, data, file=name)
+    data, name = (None, "") if artifact is None else (bytes_of(artifact), artifact.name)
+    signed = None if signature is None else signature_of(signature)
+    result = operate.register(home(state), model, read, data, file=name, signed=signed)
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
 
 
@@ -71,15 +75,24 @@ def manifest_of(path: Path) -> Manifest:
         raise InputError(f"{path}: {error}", field="manifest") from None
 
 
+def signature_of(path: Path) -> Approval:
+    """The signature in a file; InputError where it is none."""
+    try:
+        return msgspec.json.decode(text_of(path), type=Approval)
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: {error}", field="signature") from None
+
+
 def text_of(path: Path) -> str:
     """What a text file holds; InputError where it cannot be read."""
     try:
-        return _bytes(path).decode()
+        return bytes_of(path).decode()
     except UnicodeDecodeError:
         raise InputError(f"{path} is not text in UTF-8") from None
 
 
-def _bytes(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
+    """What a file holds; InputError where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError as error:

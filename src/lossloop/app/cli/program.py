@@ -49,6 +49,11 @@ _COMMANDS = {
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
     "labels wanted": ("lossloop.app.cli.labels:wanted", "List predictions that wait for an audit."),
+    "sign": ("lossloop.app.cli.signing:sign", "Vouch for an artifact that brings code."),
+    "keys create": ("lossloop.app.cli.signing:create", "Make a key to sign with."),
+    "keys trust": ("lossloop.app.cli.signing:trust", "Trust a key."),
+    "keys list": ("lossloop.app.cli.signing:list_keys", "Show which keys are trusted."),
+    "keys revoke": ("lossloop.app.cli.signing:revoke", "Trust a key no longer."),
     "token create": ("lossloop.app.cli.token:create", "Make a token with a role."),
     "token list": ("lossloop.app.cli.token:list_tokens", "Show who has a token."),
     "token revoke": ("lossloop.app.cli.token:revoke", "Let a token be good no longer."),
@@ -61,6 +66,7 @@ _FAMILIES = {
     "labels": "When labels come, and what is missing.",
     "ledger": "The record of facts.",
     "loss": "Losses over history, and which of them judges.",
+    "keys": "Who may vouch for versions that bring code.",
     "token": "Who may do what over the network.",
 }
 """What the first words of commands of two words have in common."""

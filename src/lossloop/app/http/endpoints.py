@@ -30,7 +30,7 @@ from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
 from lossloop.app.labels import label_delay_at, wanted_at
 from lossloop.app.metrics import measure_at
-from lossloop.app.operate import check_policy
+from lossloop.app.operate import check_policy, prepared
 from lossloop.app.reading import decisions, overview, prediction, status
 from lossloop.app.rehearsing import rehearse
 from lossloop.app.running import Running
@@ -218,6 +218,16 @@ async def _switch_loss(call: Call) -> Reply:
     return status, {**answer, "tried": msgspec.to_builtins(command.tried)}
 
 
+async def _register(call: Call) -> Reply:
+    """In a thread: an artifact is tried before it is kept."""
+    body = call.body
+    command = await asyncio.to_thread(
+        prepared, call.running.home, call.path["model"], body.manifest, body.artifact, file=body.file,
+        signed=body.signature, caller=call.caller,
+    )  # fmt: skip
+    return await _command(call, command)
+
+
 async def _start_rollout(call: Call) -> Reply:
     body = call.body
     return await _command(
@@ -317,6 +327,9 @@ ROUTES: tuple[Endpoint, ...] = (
     Endpoint(method="POST", path="/v1/models/{model}/loss", handler=_switch_loss, right=Right.ADMIN,
              body=requests.LossBody,
              summary="Let a loss that runs beside judge from now on; the past is replayed first."),
+    Endpoint(method="POST", path="/v1/models/{model}/versions", handler=_register, right=Right.OPERATE,
+             body=requests.VersionBody,
+             summary="Register a version; one that brings code needs an admin, or a signature."),
     Endpoint(method="POST", path="/v1/models/{model}/rollout", handler=_start_rollout, right=Right.OPERATE,
              body=requests.RolloutBody, summary="Put a version on its way into the traffic."),
     Endpoint(method="POST", path="/v1/models/{model}/experiment", handler=_start_experiment,

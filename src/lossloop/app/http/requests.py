@@ -11,6 +11,7 @@ import pyarrow as pa
 from msgspec import UNSET, UnsetType
 
 from lossloop.core.errors import InputError
+from lossloop.registry import Approval, Manifest
 from lossloop.serve.arrow import model_in, of_arrow, read_stream
 from lossloop.serve.batch import Batch, of_columns, of_rows
 from lossloop.serve.rowwise import OUTCOME_KEYS, OUTCOME_NEEDS, PREDICTION_KEYS, PREDICTION_NEEDS
@@ -131,6 +132,16 @@ class LossBody(Body):
     force: bool = False
     since: str | None = None
     until: str | None = None
+
+
+class VersionBody(Body):
+    """What a version is made of: a manifest, its artifact in base64, and a signature where it brings code."""
+
+    manifest: Manifest = Manifest()
+    artifact: bytes | None = None
+    file: str = ""
+    """The artifact's file name, which may tell its format."""
+    signature: Approval | None = None
 
 
 class RolloutBody(Body):

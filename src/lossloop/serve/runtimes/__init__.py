@@ -9,10 +9,12 @@ from lossloop.registry import Feature, Manifest
 from lossloop.serve.runtimes import catboost, keras, lightgbm, onnx, skops, xgboost
 from lossloop.serve.runtimes.base import Columns, Format, Runtime
 from lossloop.serve.runtimes.catboost import CatboostRuntime
+from lossloop.serve.runtimes.child import ASIDE, ChildRuntime, without_permit
 from lossloop.serve.runtimes.keras import KerasRuntime
 from lossloop.serve.runtimes.libraries import reading
 from lossloop.serve.runtimes.lightgbm import LightgbmRuntime
 from lossloop.serve.runtimes.onnx import OnnxRuntime
+from lossloop.serve.runtimes.permits import Permit, required
 from lossloop.serve.runtimes.picking import picked
 from lossloop.serve.runtimes.skops import SkopsRuntime
 from lossloop.serve.runtimes.torch import TorchRuntime
@@ -26,6 +28,7 @@ RUNTIMES: Mapping[str, Format] = {
     "skops": Format(load=SkopsRuntime, features=skops.features),
     "torch": Format(load=TorchRuntime, code=True),
     "xgboost": Format(load=XgboostRuntime, features=xgboost.features),
+    **{name: Format(load=without_permit, code=True) for name in ASIDE},
 }
 EXTERNAL = "external"
 """The runtime of versions that another system serves."""
@@ -37,15 +40,24 @@ def check_name(name: str) -> None:
         raise UnknownName("runtime", name, [*RUNTIMES, EXTERNAL], field="runtime")
 
 
-def load(manifest: Manifest, artifact: bytes) -> Runtime:
+def runs_code(name: str) -> bool:
+    """Whether a version of this runtime brings code that is run."""
+    return name in RUNTIMES and RUNTIMES[name].code
+
+
+def load(manifest: Manifest, artifact: bytes, permit: Permit | None = None) -> Runtime:
     """Load an artifact as its manifest says.
 
     Raises:
         UnknownName: There is no such runtime.
         InputError: The artifact is damaged, something else, or does not fit the manifest.
         MissingExtra: The runtime's library is not installed.
+        Forbidden: It brings code, and there is no permit.
     """
     found = _format(manifest.runtime)
+    if manifest.runtime in ASIDE:
+        runtime = ChildRuntime(manifest.runtime, artifact, manifest, required(permit, manifest.runtime))
+        return picked(runtime, manifest.options.column)
     if found.code:
         raise InputError(
             f"an artifact of the runtime {manifest.runtime!r} can run code when it is loaded, which is not "
@@ -81,4 +93,7 @@ def _format(name: str) -> Format:
     return RUNTIMES[name]
 
 
-__all__ = ["EXTERNAL", "RUNTIMES", "Columns", "Format", "Runtime", "check_name", "features_of", "load"]
+__all__ = [
+    "ASIDE", "EXTERNAL", "RUNTIMES", "Columns", "Format", "Permit", "Runtime", "check_name", "features_of",
+    "load", "runs_code",
+]  # fmt: skip

@@ -17,10 +17,13 @@ from pathlib import Path
 from lossloop.core.errors import LossloopError
 from lossloop.registry import Manifest
 from lossloop.registry.process import Process
-from lossloop.serve.runtimes.base import Columns, Floats
-from lossloop.serve.runtimes.inside import Inside, ModelEnded, ModelRaised, Start
-from lossloop.serve.runtimes.permits import Permit
+from lossloop.serve.runtimes import within
+from lossloop.serve.runtimes.base import Columns, Floats, Runtime
+from lossloop.serve.runtimes.inside import Inside, ModelEnded, ModelRaised, Retired, Start
+from lossloop.serve.runtimes.permits import Permit, required
 
+ASIDE = frozenset(within.LOADERS)
+"""The runtimes that run here."""
 PAUSES = (0.1, 30.0)
 """Seconds before the first start after an end, and the most that doubling them leads to."""
 
@@ -51,7 +54,7 @@ class ChildRuntime:
             runtime=runtime, artifact=str(stored), limits=limits, name=permit.name, python=python
         )  # fmt: skip
         self._keeper = _Keeper(start, folder)
-        weakref.finalize(self, self._keeper.close)
+        weakref.finalize(self, _let_go, self._keeper)
         try:
             self._keeper.begin()
         except LossloopError:
@@ -80,6 +83,19 @@ class ChildRuntime:
         self._keeper.close()
 
 
+def without_permit(artifact: bytes, manifest: Manifest) -> Runtime:
+    """What a version's own code is loaded by where nobody answers for it: it is not; raises Forbidden."""
+    return ChildRuntime(manifest.runtime, artifact, manifest, required(None, manifest.runtime))
+
+
+def _let_go(keeper: _Keeper) -> None:
+    """End a process that nobody asks any more, beside whatever let go of it."""
+    try:
+        threading.Thread(target=keeper.close, daemon=True).start()
+    except RuntimeError:  # this process is ending
+        keeper.close()
+
+
 class _Keeper:
     """Keeps a process running: starts it again, exchanges it, ends it."""
 
@@ -101,10 +117,14 @@ class _Keeper:
         """Ask the process; see to it that there is one for the next who asks."""
         inside = self.inside
         if inside is None or not inside.alive():
+            if inside is not self.inside:
+                return self.ask(ask)
             self._renew(inside)
             raise ModelEnded(f"the process of {self._start.name} is being started again: {self._why}")
         try:
             found = ask(inside)
+        except Retired:
+            return self.ask(ask)
         except ModelRaised:
             self._look(inside)
             raise

@@ -51,6 +51,10 @@ class ModelBadAnswer(LossloopError):
     """What came out of the process of a version is no answer."""
 
 
+class Retired(LossloopError):
+    """Another process has taken this one's place; ask that one."""
+
+
 class _Header(msgspec.Struct, forbid_unknown_fields=True):
     """What comes before columns."""
 
@@ -82,6 +86,7 @@ class Inside:
     def __init__(self, start: Start) -> None:
         self._start = start
         self._asking = threading.Lock()
+        self._retired = False
         self._place = tempfile.TemporaryDirectory(prefix="lossloop-process-")
         self._sock, theirs = socket.socketpair()
         alive, self._alive = os.pipe()
@@ -129,6 +134,8 @@ class Inside:
         limit = self._start.limits.seconds
         deadline = time.monotonic() + limit
         with self._asking:
+            if self._retired:
+                raise Retired(self._start.name)
             try:
                 self._sock.settimeout(limit)
                 self._sock.sendall(within.HEAD.pack(len(header), len(body)) + header + body)
@@ -141,6 +148,7 @@ class Inside:
     def finish(self) -> None:
         """End it once whoever is asking was answered."""
         with self._asking:
+            self._retired = True
             self.close()
 
     def close(self) -> None:
