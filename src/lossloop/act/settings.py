@@ -101,6 +101,6 @@ def _check(settings: Settings) -> None:
             raise Problem(("notify", name), f"{address!r} is neither an address with http(s):// nor 'log'")
     for name, path in settings.interpreters.items():
         if not path.startswith("/"):
-            raise Problem(("interpreters", name), f"{path!r} is not a whole path, such as /opt/ml/bin/python")
+            raise Problem(("interpreters", name), f"{path!r} is not a whole path, such as /usr/bin/python3")
     if settings.clock not in ("receipt", "event"):
         raise Problem(("clock",), f"{settings.clock!r} is not possible; there are: event, receipt")

@@ -256,7 +256,7 @@ def settings_text(settings: Settings) -> str:
         *_lines(settings.label_folders),
         "interpreters:"
         if settings.interpreters
-        else "interpreters: {}  # such as  {mlflow: /opt/ml/bin/python}",
+        else "interpreters: {}  # such as  {mlflow: /usr/bin/python3}",
         *_lines(settings.interpreters),
     ]
     return "\n".join(lines) + "\n"
