@@ -74,9 +74,9 @@ def test_an_unknown_runtime_is_told_which_there_are() -> None:
     assert caught.value.field == "runtime"
     with pytest.raises(
         UnknownName,
-        match=r"unknown runtime 'pickle'; there are: catboost, external, keras, lightgbm, onnx, skops, ",
+        match=r"unknown runtime 'cobol'; there are: catboost, external, joblib, keras, lightgbm, mlflow, ",
     ):
-        check_name("pickle")
+        check_name("cobol")
     check_name("onnx")
     check_name(EXTERNAL)
 

@@ -221,6 +221,7 @@ async def _switch_loss(call: Call) -> Reply:
 async def _register(call: Call) -> Reply:
     """In a thread: an artifact is tried before it is kept."""
     body = call.body
+    call.running.books.policy(call.path["model"])  # there is such a model, before anything is tried
     command = await asyncio.to_thread(
         prepared, call.running.home, call.path["model"], body.manifest, body.artifact, file=body.file,
         signed=body.signature, caller=call.caller,
