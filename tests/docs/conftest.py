@@ -10,11 +10,19 @@ import pytest
 from lossloop.app.home import Home
 from tests.docs.flown import fly
 from tests.docs.pages import Reader
+from tests.docs.warm import warmed
+
+
+@pytest.fixture(scope="session")
+def commands() -> Iterator[Path]:
+    """The folder of a `lossloop` that starts at once."""
+    with warmed() as folder:
+        yield folder
 
 
 @pytest.fixture
-def reader(tmp_path: Path) -> Iterator[Reader]:
-    found = Reader(place=tmp_path)
+def reader(tmp_path: Path, commands: Path) -> Iterator[Reader]:
+    found = Reader(place=tmp_path, commands=commands)
     yield found
     found.close()
 

@@ -70,6 +70,8 @@ class Reader:
     """Somebody who follows pages in a directory of their own, with a port of their own."""
 
     place: Path
+    commands: Path
+    """The folder of the `lossloop` that they type."""
     port: str = field(default_factory=lambda: str(free_port("127.0.0.1")))
     _terminals: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
 
@@ -105,7 +107,7 @@ class Reader:
         return ["bash", "-c", typed]
 
     def _environment(self) -> dict[str, str]:
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = os.pathsep.join((str(self.commands), str(Path(sys.executable).parent), os.environ["PATH"]))
         source = str(ROOT / "src")
         return {**os.environ, "PATH": path, "PYTHONPATH": source, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
 

@@ -11,6 +11,7 @@ import pytest
 from lossloop.ledger.postgres.database import Database as Place
 from lossloop.ledger.postgres.setup import init_store
 from tests.docs.pages import Reader
+from tests.docs.warm import warmed
 from tests.house.repository import ROOT
 from tests.ledger.postgres.server import Server
 
@@ -47,9 +48,15 @@ def prepared(server: Server) -> Server:
     return server
 
 
+@pytest.fixture(scope="module")
+def commands() -> Iterator[Path]:
+    with warmed() as folder:
+        yield folder
+
+
 @pytest.fixture
-def reader(tmp_path: Path, prepared: Server) -> Iterator[Database]:
-    found = Database(place=tmp_path)
+def reader(tmp_path: Path, commands: Path, prepared: Server) -> Iterator[Database]:
+    found = Database(place=tmp_path, commands=commands)
     found.server = prepared
     yield found
     found.close()
