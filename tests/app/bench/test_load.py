@@ -77,7 +77,7 @@ def answering(answers: dict[int, int | None]) -> Iterator[Answering]:
 def stream(
     *, form: str = "json", what: str = "predictions", rate: float = 0.0, connections: int = 3
 ) -> Stream:
-    return Stream(what=what, form=form, numbers="", size=4, connections=connections, rate=rate)
+    return Stream(what=what, form=form, size=4, connections=connections, rate=rate)
 
 
 def told(server: Answering, place: Path, *streams: Stream, rows_each: int = 40) -> Report:
@@ -160,9 +160,9 @@ def test_a_process_can_be_given_up(tmp_path: Path) -> None:
 
 
 def test_the_bare_server_answers_everything(tmp_path: Path) -> None:
-    with bare.serving() as url:
+    with bare.serving() as floor:
         ready = clients(
-            url, "none", [(stream(), np.arange(40)), (stream(form="arrow"), np.arange(40))], tmp_path
+            floor.url, "none", [(stream(), np.arange(40)), (stream(form="arrow"), np.arange(40))], tmp_path
         )
         report = sent(ready)
     assert [course.acknowledged for course in report.streams] == [40, 40]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import urllib3
@@ -36,16 +37,24 @@ async def app(
     await send({"type": "http.response.body", "body": b"{}"})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Serving:
+    """A bare server that runs."""
+
+    url: str
+    pid: int
+
+
 @contextlib.contextmanager
-def serving() -> Iterator[str]:
-    """The address of a bare server, for as long as the block lasts."""
+def serving(module: str = __name__, *arguments: str) -> Iterator[Serving]:
+    """A bare server, for as long as the block lasts: a module that serves on the port that it is given."""
     port = free_port(HOST)
     process = subprocess.Popen(
-        [sys.executable, "-m", "lossloop.app.bench.bare", str(port)], stdin=subprocess.DEVNULL, stdout=2
+        [sys.executable, "-m", module, str(port), *arguments], stdin=subprocess.DEVNULL, stdout=2
     )
     try:
         _await(f"http://{HOST}:{port}", process)
-        yield f"http://{HOST}:{port}"
+        yield Serving(url=f"http://{HOST}:{port}", pid=process.pid)
     finally:
         process.terminate()
         process.wait()

@@ -36,9 +36,13 @@ def clients(url: str, token: str, streams: Sequence[tuple[Stream, Int64]], direc
             file = os.path.join(folder, f"{place}.npy")
             np.save(file, numbers)
             saved.append(msgspec.structs.replace(stream, numbers=file))
-        parts = urlsplit(url)
-        job = Job(host=parts.hostname or "", port=parts.port or 0, token=token, streams=tuple(saved))
-        return Apart("load", job)
+        return Apart("load", job(url, token, saved))
+
+
+def job(url: str, token: str, streams: Sequence[Stream]) -> Job:
+    """What the clients are given."""
+    parts = urlsplit(url)
+    return Job(host=parts.hostname or "", port=parts.port or 0, token=token, streams=tuple(streams))
 
 
 def sent(ready: Apart) -> Report:

@@ -34,9 +34,7 @@ class Shape:
     requests: int
 
     def stream(self) -> Stream:
-        return Stream(
-            what="predictions", form=self.form, numbers="", size=self.size, connections=self.connections
-        )
+        return Stream(what="predictions", form=self.form, size=self.size, connections=self.connections)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,8 +117,8 @@ def _sent(bench: Bench, up: Up, id: str, shape: Shape) -> Sent:
 def _bare(bench: Bench, shape: Shape) -> Sent:
     bench.screen.phase(f"{shape.requests:,} requests to a bare handler")
     numbers = bench.house.any(shape.size * shape.requests)
-    with bare.serving() as url:
-        return _summary([sent(clients(url, "none", [(shape.stream(), numbers)], bench.directory))])
+    with bare.serving() as floor:
+        return _summary([sent(clients(floor.url, "none", [(shape.stream(), numbers)], bench.directory))])
 
 
 def _append_rate(bench: Bench, shape: Shape) -> float:

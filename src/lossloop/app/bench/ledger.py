@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import tempfile
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
 
@@ -15,11 +12,11 @@ from lossloop.app.bench.base import Bench, Part, measured
 from lossloop.app.bench.figure import Figure
 from lossloop.app.bench.house import House
 from lossloop.app.bench.machine import Machine
+from lossloop.app.bench.places import directory_at
 from lossloop.app.bench.screen import Screen
 from lossloop.app.bench.sizes import Sizes
 from lossloop.app.bench.targets import TARGETS
-from lossloop.app.home import STORE
-from lossloop.core.errors import StateError, UnknownName
+from lossloop.core.errors import UnknownName
 
 PARTS: tuple[Part[Bench], ...] = (
     http.PART,
@@ -51,11 +48,9 @@ def run(
     for id in only:
         if id not in TARGETS:
             raise UnknownName("figure", id, list(TARGETS), field="only")
-    if os.environ.get(STORE):
-        raise StateError(f"{STORE} names a database in use; unset it: a bench makes a ledger of its own")
     wanted = [part for part in PARTS if not only or set(part.ids).intersection(only)]
     found: dict[str, Figure] = {}
-    with _directory(place) as directory:
+    with directory_at(place) as directory:
         machine = Machine.here(directory)
         for name, parts in groupby(wanted, key=lambda part: part.house):
             for each in _in_house(directory / name, list(parts), sizes, screen):
@@ -76,11 +71,3 @@ def _in_house(directory: Path, parts: list[Part[Bench]], sizes: Sizes, screen: S
         house.close()
     finally:
         shutil.rmtree(directory)
-
-
-@contextmanager
-def _directory(place: Path) -> Iterator[Path]:
-    if not place.is_dir() or not os.access(place, os.W_OK):
-        raise StateError(f"{place} is no directory that can be written to; choose another with --at")
-    with tempfile.TemporaryDirectory(prefix="lossloop-bench-", dir=place) as found:
-        yield Path(found)

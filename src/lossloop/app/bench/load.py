@@ -11,6 +11,7 @@ import socket
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -31,9 +32,11 @@ class Stream(Record, frozen=True):
     """Requests of one kind, one behind the other on each of some connections.
 
     Args:
-        what: ``predictions`` or ``outcomes``.
+        what: ``predictions`` or ``outcomes``, or ``predict`` for requests that are all alike.
         form: One of KINDS.
         numbers: A file of NumPy's with the number of each row.
+        body: Of requests that are all alike: a file with it, their `count` and `path`.
+        mark: A text in those answers whose moments are told.
         size: Rows of a request.
         connections: How many requests may be under way at once.
         rate: Requests a second, sent when they are due, whether or not earlier ones were answered; 0 to send
@@ -42,9 +45,13 @@ class Stream(Record, frozen=True):
 
     what: str
     form: str
-    numbers: str
     size: int
     connections: int
+    numbers: str = ""
+    body: str = ""
+    count: int = 0
+    path: str = ""
+    mark: str = ""
     rate: float = 0.0
 
 
@@ -72,6 +79,8 @@ class Told(Record, frozen=True):
     """Other answers, by status."""
     problem: str = ""
     """The first of them."""
+    marked: list[float] = []
+    """When each answer with the mark came, in seconds since 1970."""
 
 
 class Report(Record, frozen=True):
@@ -95,6 +104,8 @@ class _Course:
         self.waited: list[float] = []
         self.refused: Counter[int] = Counter()
         self.problem = ""
+        self.mark = stream.mark.encode()
+        self.marked: list[float] = []
 
     def due(self, begin: float) -> float | None:
         """When the next request is to be sent; None where all are."""
@@ -108,6 +119,8 @@ class _Course:
         self.ended = time.perf_counter()
         if status == 200:
             self.waited.append(1000 * (self.ended - since))
+            if self.mark and self.mark in body:
+                self.marked.append(time.time())
             return
         self.refused[status] += 1
         self.problem = self.problem or f"{status}: {body[:300].decode(errors='replace')}"
@@ -116,6 +129,7 @@ class _Course:
         return Told(
             sent=self.begun, acknowledged=len(self.waited) * size, seconds=self.ended - begin,
             waited_ms=self.waited, refused=dict(self.refused), problem=self.problem,
+            marked=self.marked,
         )  # fmt: skip
 
 
@@ -172,12 +186,17 @@ def _length(head: bytes) -> int:
 
 def requests(job: Job, stream: Stream) -> Iterator[bytes]:
     """The bytes of each request of a stream."""
-    numbers: Int64 = np.load(stream.numbers)
-    now = SystemClock().now()
+    path = stream.path or f"/v1/{stream.what}?model={rows.MODEL}"
     head = (
-        f"POST /v1/{stream.what}?model={rows.MODEL} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {job.host}:{job.port}\r\n"
         f"Authorization: Bearer {job.token}\r\nContent-Type: {KINDS[stream.form]}\r\nContent-Length: "
     )
+    if stream.body:
+        alike = Path(stream.body).read_bytes()
+        yield from [f"{head}{len(alike)}\r\n\r\n".encode() + alike] * stream.count
+        return
+    numbers: Int64 = np.load(stream.numbers)
+    now = SystemClock().now()
     for start in range(0, len(numbers), stream.size):
         batch = rows.made(stream.what, numbers[start : start + stream.size], now)
         body = rows.as_arrow(batch) if stream.form == "arrow" else rows.as_json(stream.what, batch)

@@ -36,18 +36,18 @@ class Usage:
 
     def _now(self) -> Mapping[str, float]:
         try:
-            parts = {part: _seconds(pid) for part, pid in self._up.pids().items()}
+            parts = {part: seconds_of(pid) for part, pid in self._up.pids().items()}
             return {**parts, "bench": time.process_time(), "all": _busy()}
         except (OSError, ValueError, IndexError):
             return {}
 
 
-def _seconds(pid: int) -> float:
-    """Of a process and of those that it started and that still run."""
+def seconds_of(pid: int) -> float:
+    """Processor time of a process and of those that it started and that still run."""
     fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
     children = (_PROC / str(pid) / "task" / str(pid) / "children").read_text().split()
-    return own + sum(_seconds(int(child)) for child in children)
+    return own + sum(seconds_of(int(child)) for child in children)
 
 
 def _busy() -> float:

@@ -16,8 +16,9 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from lossloop.app.bench import Figure, Machine, as_json, judge_sizes, judge_targets
+from lossloop.app.bench import Figure, Machine, as_json, judge_sizes, judge_targets, serve_base, serve_targets
 from lossloop.app.bench import judge as of_judges
+from lossloop.app.bench import serve as of_serving
 from lossloop.app.bench.ledger import run
 from lossloop.app.bench.sizes import FULL, QUICK
 from lossloop.app.bench.target import Target
@@ -76,6 +77,34 @@ def judge(
     with BenchScreen() as screen:
         machine, figures = of_judges.run(sizes, screen, only=_names(only))
     _tell("judge", figures, machine, judge_targets.TARGETS, quick=quick, json=json)
+
+
+def serve(
+    *,
+    only: str = "",
+    at: Path = Path(),
+    quick: Annotated[bool, Parameter(name="--quick", negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Measure serving: what a request costs, a cold start, and what fails while versions move under load.
+
+    It needs the extras `onnx` and `demo`.
+
+    Parameters
+    ----------
+    only
+        Ids of figures, with commas between them; all if left out.
+    at
+        A directory on the disk to measure; what is written there is removed at the end.
+    quick
+        Tiny sizes, to see that everything works: the figures say nothing about speed.
+    json
+        Answer as JSON.
+    """
+    sizes = serve_base.QUICK if quick else serve_base.FULL
+    with BenchScreen() as screen:
+        machine, figures = of_serving.run(at, sizes, screen, only=_names(only))
+    _tell("serve", figures, machine, serve_targets.TARGETS, quick=quick, json=json)
 
 
 def _names(only: str) -> list[str]:
@@ -193,4 +222,4 @@ def _number(value: float | None) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
-__all__ = ["BenchScreen", "figures_table", "held_against", "judge", "ledger"]
+__all__ = ["BenchScreen", "figures_table", "held_against", "judge", "ledger", "serve"]

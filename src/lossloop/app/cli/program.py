@@ -46,6 +46,7 @@ _COMMANDS = {
     "ledger import": ("lossloop.app.cli.ledger:bring_in", "Make a state directory of an export."),
     "bench judge": ("lossloop.app.cli.bench:judge", "Measure the judges on this machine, and beside others."),
     "bench ledger": ("lossloop.app.cli.bench:ledger", "Measure the ledger on this machine."),
+    "bench serve": ("lossloop.app.cli.bench:serve", "Measure serving on this machine."),
     "labels delay": ("lossloop.app.cli.labels:delay", "Show how late labels come, and when to judge."),
     "metrics": ("lossloop.app.cli.metrics:metrics", "Show accuracy, F1, AUC and the like, by slice."),
     "labels wanted": ("lossloop.app.cli.labels:wanted", "List predictions that wait for an audit."),
