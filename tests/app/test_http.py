@@ -391,6 +391,31 @@ def test_charts_are_there_before_anything_was_judged(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
+    ("version", "status", "words"),
+    [
+        ("1", 200, None),
+        ("9", 404, "unknown loaded version of"),
+        ("two", 422, "'two' is not the number of a version"),
+        ("-1", 422, "'-1' is not the number of a version"),
+        ("1" * 30, 422, "is not the number of a version"),
+    ],
+)
+def test_a_tester_may_name_a_version(server: Server, version: str, status: int, words: str | None) -> None:
+    model = server.model(versions=1)
+    headers = {"Authorization": f"Bearer {server.home.tokens.read()}", "Lossloop-Version": version}
+    reply = server.pool.request(
+        "POST", f"{server.up.url}/v1/models/{model}/predict", headers=headers,
+        json={"rows": [{"features": {"x": 1.0}}]},
+    )  # fmt: skip
+    assert reply.status == status
+    if words is None:
+        answer = reply.json()["predictions"][0]
+        assert (answer["version"], answer["role"]) == (1, "override")
+    else:
+        assert words in reply.json()["detail"]
+
+
+@pytest.mark.parametrize(
     ("deadline", "status", "words"),
     [
         ("30s", 200, None),

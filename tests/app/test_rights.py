@@ -38,6 +38,7 @@ MAY = {
     "POST /v1/models/{model}/experiment": OPERATORS,
     "POST /v1/models/{model}/versions": OPERATORS,
     "POST /v1/models/{model}/rollout": OPERATORS,
+    "POST /v1/models/{model}/experiment": OPERATORS,
     "POST /v1/models/{model}/promote": OPERATORS,
     "POST /v1/models/{model}/rollback": OPERATORS,
     "POST /v1/freeze": OPERATORS,
@@ -176,3 +177,15 @@ def test_a_running_server_learns_of_a_new_token_and_of_its_end(server: Server) -
     within(lambda: server.call("GET", "/v1/models", token=text).status == 200)
     server.home.tokens.revoke("fresh")
     within(lambda: server.call("GET", "/v1/models", token=text).status == 401)
+
+
+@pytest.mark.parametrize("kind", sorted(SENDERS))
+def test_only_who_operates_may_name_the_version_that_answers(
+    server: Server, tokens: Tokens, model: str, kind: str
+) -> None:
+    """Rows that a version was asked for by its number are no evidence: a sender could hide harm so."""
+    headers = {"Authorization": f"Bearer {tokens.good[kind]}", "Lossloop-Version": "1"}
+    answer = server.pool.request(
+        "POST", f"{server.up.url}/v1/models/{model}/predict", headers=headers, body=b"{nothing"
+    )
+    assert answer.status == (400 if kind in OPERATORS else 403)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lossloop.core.records import Role
 from lossloop.core.traffic import Traffic
 from lossloop.serve.asked import Asked
-from lossloop.serve.assign import UNDRAWN, Drawn, assign
+from lossloop.serve.assign import UNDRAWN, Drawn, assign, override
 from lossloop.serve.lanes import Lane
 from lossloop.serve.schema import Schema
 
@@ -49,13 +49,23 @@ class Arms:
         keys = [unit or id for unit, id in zip(asked.units, asked.ids, strict=True)]
         return assign(self.traffic, keys, asked.features)
 
+    def override(self, version: int, lane: Lane) -> tuple[Arms, Drawn]:
+        """Arms with a version that a caller names, and what rows for it are: nobody else answers them."""
+        lanes = {**self.lanes, version: lane}
+        arms = Arms(traffic=self.traffic, schema=self.schema, lanes=lanes, always=self.always)
+        return (self if version in self.lanes else arms), override(version)
+
     def after(self, drawn: Drawn) -> Iterator[Turn]:
         """Whom to ask for rows that were drawn to a version, until one of them has an answer.
+
+        A version that was asked for by its number answers, or none does.
 
         Where a row could not go where it was drawn to, no comparison may look at it.
         """
         asked: set[int | None] = {None}
-        others = ((self.traffic.champion, Role.CHAMPION), (self.traffic.previous, Role.CHAMPION))
+        others = [(self.traffic.champion, Role.CHAMPION), (self.traffic.previous, Role.CHAMPION)]
+        if drawn.role is Role.OVERRIDE:
+            others.clear()
         for version, role in ((drawn.version, drawn.role), *others):
             if version in asked:
                 continue

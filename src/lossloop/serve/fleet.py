@@ -104,6 +104,25 @@ class Fleet:
         number = self.traffic(model).champion if number is None else number
         return None if number is None else self._held.get((model, number))
 
+    def lane(self, model: str, number: int) -> Lane:
+        """Where a version runs that a caller names.
+
+        Raises:
+            UnknownName: It is not loaded: it has no part of the traffic, and nobody loaded it aside.
+            Conflict: It cannot answer.
+        """
+        held = self.held(model, number)
+        if held is None:
+            loaded = [
+                str(key[1]) for key, each in sorted(self._held.items()) if key[0] == model and each.lane
+            ]
+            raise UnknownName(f"loaded version of {model}", str(number), loaded, field="version")
+        if held.lane is None:
+            raise Conflict(
+                f"{held.version.name} does not answer: {held.problem or 'another system serves it'}"
+            )
+        return held.lane
+
     def make(self, version: Version, task: Task) -> Held:
         """Load a version and warm it up; nothing else changes, so a thread may take its time.
 

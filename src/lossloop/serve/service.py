@@ -107,18 +107,18 @@ class Service:
         position = None
         if len(asked):
             with self._repeats.held(model, [each for _, each in sent]):
-                said, position = await self._ask(arms, asked, _patience(arms, wish))
+                said, position = await self._ask(arms, asked, wish)
                 for place, each in zip(places, said, strict=True):
                     if isinstance(each, Answer):
                         answers[place] = each
                     else:
-                        found.problems.append(_unanswered(arms, each, place))
+                        found.problems.append(_unanswered(arms, wish, each, place))
                 for place, known in sent:
                     each = said[place]
                     if isinstance(each, Answer):
                         self._repeats.remember(model, known.content, each)
                 if not answers:
-                    _raise_where_all_failed(arms, said)
+                    _raise_where_all_failed(arms, wish, said)
         if found.problems:
             self.counters.add("rows_refused", len(found.problems), kind="predict", reason=BAD_ROW)
         return self._outcome(model, answers, found.problems, position)
@@ -139,9 +139,13 @@ class Service:
         return answers, found.asked.take(kept), [found.places[number] for number in kept], sent
 
     async def _ask(
-        self, arms: Arms, asked: Asked, patience: Patience
+        self, arms: Arms, asked: Asked, wish: Wish
     ) -> tuple[Sequence[Answer | str], Position | None]:
         """What became of each row, and where the log stands."""
+        patience = _patience(arms, wish)
+        if wish.version is not None:
+            lane = self._fleet.lane(arms.traffic.model, wish.version)
+            return await self._batches.ask(*arms.override(wish.version, lane), asked, patience)
         if arms.always is not None:
             return await self._batches.ask(arms, arms.always, asked, patience)
         drawn = arms.draw(asked)
@@ -232,8 +236,8 @@ def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
     return Frame(kind=kind, time=terms.now, batch=batch)
 
 
-def _unanswered(arms: Arms, why: str, row: int) -> InputError:
-    name = f"{arms.traffic.model}:{arms.traffic.champion}"
+def _unanswered(arms: Arms, wish: Wish, why: str, row: int) -> InputError:
+    name = f"{arms.traffic.model}:{wish.version or arms.traffic.champion}"
     if why != NO_ANSWER:
         return InputError(f"{name} failed: {why}; send this row again", row=row)
     return InputError(
@@ -243,11 +247,11 @@ def _unanswered(arms: Arms, why: str, row: int) -> InputError:
     )
 
 
-def _raise_where_all_failed(arms: Arms, said: Sequence[Answer | str]) -> None:
+def _raise_where_all_failed(arms: Arms, wish: Wish, said: Sequence[Answer | str]) -> None:
     whys = {each for each in said if isinstance(each, str)}
     if NO_ANSWER in whys:
         return
-    name = f"{arms.traffic.model}:{arms.traffic.champion}"
+    name = f"{arms.traffic.model}:{wish.version or arms.traffic.champion}"
     if LATE in whys:
         raise DeadlineExceeded(f"{name} did not answer in time, and no other version could; send this again")
     raise VersionFailed(f"{name} failed ({', '.join(sorted(whys))}), and no other version could answer")

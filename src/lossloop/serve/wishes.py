@@ -11,6 +11,8 @@ class Wish:
 
     deadline: float | None = None
     """Seconds within which an answer is of use; only a shorter one than the policy's counts."""
+    version: int | None = None
+    """The version that is to answer, and no other: what a tester asked for, who may operate."""
 
 
 USUAL = Wish()

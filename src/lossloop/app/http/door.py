@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from lossloop.access import ANYONE, Caller
+from lossloop.access import ANYONE, Caller, Right
 from lossloop.app.http.bodies import Bodies, Receive, decoded, unpacked
 from lossloop.app.http.endpoints import ARROW, Call, Endpoint
 from lossloop.app.http.problems import Unsupported, details, problem, status_of
@@ -75,17 +75,18 @@ class Door:
         headers = dict(scope["headers"])
         # Who may not ask is told so before the body is read.
         caller = self._caller(running, headers, path)
+        wish = _wish(headers, caller)
         body = None if self._reader is None else await self._body(scope, headers, receive)
         if (model := getattr(body, "model", None)) is not None:
             caller.require_model(model)
-        prefer, deadline = headers.get(b"prefer"), headers.get(b"lossloop-deadline")
+        prefer = headers.get(b"prefer")
         call = Call(
             running=running,
             path=path,
             body=body,
             wait=0.0 if prefer is None else _patience(prefer),
             caller=caller,
-            wish=USUAL if deadline is None else Wish(deadline=_deadline(deadline)),
+            wish=wish,
         )
         return await self._endpoint.handler(call)
 
@@ -130,6 +131,30 @@ def _patience(prefer: bytes) -> float:
     """How long the caller asks to wait for the fold: ``Prefer: wait=10`` (RFC 7240)."""
     match = _WAIT.search(prefer)
     return min(float(match[1]), LONGEST_WAIT) if match else 0.0
+
+
+def _wish(headers: Headers, caller: Caller) -> Wish:
+    """How the caller wants to be answered; who names a version must be allowed to operate."""
+    deadline, version = headers.get(b"lossloop-deadline"), headers.get(b"lossloop-version")
+    if deadline is None and version is None:
+        return USUAL
+    if version is not None:
+        caller.require(Right.OPERATE)
+    return Wish(
+        deadline=None if deadline is None else _deadline(deadline),
+        version=None if version is None else _version(version),
+    )
+
+
+def _version(header: bytes) -> int:
+    """The version that is to answer: ``Lossloop-Version: 7``."""
+    text = header.strip()
+    if not (text.isdigit() and len(text) <= 9):
+        raise InputError(
+            f"{header.decode('latin-1')!r} is not the number of a version; write one such as 7",
+            field="Lossloop-Version",
+        )
+    return int(text)
 
 
 def _deadline(header: bytes) -> float:

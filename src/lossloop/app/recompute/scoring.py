@@ -13,14 +13,17 @@ from lossloop.app.recompute.features import PREFIX
 from lossloop.app.recompute.history import Columns, Slab, Span
 from lossloop.app.recompute.tally import KEYS, Groups, Tally, merged
 from lossloop.core.errors import InputError
+from lossloop.core.records import Role
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.joined.columns import Array, Floats, Int64
+from lossloop.ledger.joined.table import ROLES
 from lossloop.losses import Loss
 
 _GROUPED = frozenset({*KEYS, "time"})
 """What is not looked at any more once rows are in their groups."""
 DONE = "done"
 """The column of what was done about each prediction."""
+_OVERRIDE = ROLES.index(Role.OVERRIDE)
 BATCH_ROWS = 1 << 17
 """Rows scored at once: what the checks and the kernel pass over stays in the processor's cache."""
 
@@ -73,9 +76,14 @@ def _keep_memory() -> None:
 
 
 def inside(batches: Iterator[Columns], span: Span) -> Iterator[Columns]:
-    """The rows of each batch that lie in the span; batches without any are left out."""
+    """The rows of each batch that lie in the span; batches without any are left out.
+
+    So are answers of a version that a tester asked for: they are no traffic of any role.
+    """
     for rows in batches:
-        held = span.holds(rows["time"])
+        held, asked_for = span.holds(rows["time"]), rows["role"] == _OVERRIDE
+        if asked_for.any():
+            held = ~asked_for if held is None else held & ~asked_for
         if held is None:
             yield rows
         elif held.any():

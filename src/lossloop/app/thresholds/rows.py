@@ -16,16 +16,18 @@ from lossloop.app.importing.sources.opening import open_file
 from lossloop.app.recompute.history import Span
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError, UnknownName
+from lossloop.core.records import Role
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.joined.columns import Array, Floats, Int64
-from lossloop.ledger.joined.table import Table, history_of
+from lossloop.ledger.joined.table import ROLES, Table, history_of
 from lossloop.ledger.store import Store
 from lossloop.registry import Version, versions
 
 _COLUMNS = (
-    "at", "block", "version", "y_pred", "shadow_version", "shadow_y_pred", "y_true", "labelled_at",
+    "at", "block", "role", "version", "y_pred", "shadow_version", "shadow_y_pred", "y_true", "labelled_at",
 )  # fmt: skip
 _AT_ONCE = 1 << 20
+_OVERRIDE = ROLES.index(Role.OVERRIDE)
 SCORE, OUTCOME, BLOCK = "y_pred", "y_true", "block"
 """Columns of a file."""
 
@@ -80,7 +82,7 @@ def _of_table(
         rows = np.arange(start, min(start + _AT_ONCE, len(table)))
         row = dict(zip(_COLUMNS, table.columns(_COLUMNS, rows), strict=True))
         mine, shadow = np.isin(row["version"], numbers), np.isin(row["shadow_version"], numbers)
-        wanted = (mine | shadow) & (row["at"] <= until)
+        wanted = (mine | shadow) & (row["at"] <= until) & (row["role"] != _OVERRIDE)
         inside = span.holds(row["at"])
         wanted = wanted if inside is None else wanted & inside
         score = np.where(mine, row["y_pred"], row["shadow_y_pred"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from lossloop.core.errors import Conflict, InputError, LossloopError, UnknownName
@@ -89,7 +89,10 @@ class Inference:
         version = self._asked(request.model, request.version)
         check_outputs(request.outputs)
         rows = read_rows(version.manifest.features, request)
-        outcome = await self._service.predict(request.model, rows, _wish(request))
+        wish = _wish(request)
+        if request.version:  # the transport has asked for the right to operate
+            wish = replace(wish, version=version.number)
+        outcome = await self._service.predict(request.model, rows, wish)
         if outcome.problems:
             raise min(outcome.problems, key=lambda problem: problem.row or 0)
         return write_reply(request, [outcome.answers[row] for row in range(rows.count)], outcome.actions)
@@ -138,8 +141,10 @@ class Inference:
         number = self._number(model, version)
         if number is None or number == champion.version.number:
             return champion.version
-        why = self._why_not(model, number)
-        raise Conflict(f"{model}:{number} does not answer: {why or 'it is not the champion'}")
+        why, held = self._why_not(model, number), self._fleet.held(model, number)
+        if why is None and held is not None:
+            return held.version
+        raise Conflict(f"{model}:{number} does not answer: {why}")
 
     def _number(self, model: str, version: str) -> int | None:
         """The number of a version as a client writes it; None where it names none."""
