@@ -24,6 +24,7 @@ FOLLOWED = (
     ("how-to/recompute-a-loss.md", "how-to/see-metrics.md"),
     ("how-to/keep-seal-erase.md",),
     ("how-to/choose-thresholds.md",),
+    ("how-to/check-a-version.md",),
     ("how-to/how-often-to-retrain.md",),
 )
 

@@ -14,7 +14,9 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import msgspec
 
+from lossloop.act.checks import Checks, Portion, Times, read_portion, read_times
 from lossloop.act.gates import AnyGate
+from lossloop.act.scenarios import Given, Value, read_given, read_value
 from lossloop.act.strict import Path, Problem, Reader, build
 from lossloop.act.watches import AnyWatch, Names, SlicesWatch
 from lossloop.act.yaml import load
@@ -137,6 +139,8 @@ class Policy(Record, frozen=True):
     watches: dict[str, AnyWatch] = {}
     rollout: Plan | None = None
     experiment: ExperimentPlan = ExperimentPlan()
+    check: Checks | None = None
+    """What a version must pass before it takes traffic; None for nothing."""
     on: dict[str, tuple[dict[Verb, str], ...]] = {}
     approve: tuple[str, ...] = ()
     budget: dict[str, Quota] = {}
@@ -241,7 +245,14 @@ def _impossible(policy: Policy) -> Iterator[Problem]:
     yield from _experiment(policy.experiment, ("experiment",))
     for path, message in policy.serving.problems(policy.task):
         yield Problem(("serving", *path), message)
+    yield from _checks(policy)
     yield from _reactions(policy)
+
+
+def _checks(policy: Policy) -> Iterator[Problem]:
+    """Problems with what a version must pass."""
+    for keys, message in () if policy.check is None else policy.check.problems():
+        yield Problem(("check", *keys), message)
 
 
 def _absence(policy: Policy) -> Iterator[Problem]:
@@ -429,6 +440,10 @@ _READERS: dict[Any, Reader] = {
     Names: _names,
     Quota: _quota,
     Size: _size,
+    Portion: read_portion,
+    Times: read_times,
+    Given: read_given,
+    Value: read_value,
     SliceBy: read_cut,
     StaticAnswer: _answer,
 }

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from lossloop.act import outbox
+from lossloop.act.checks import Checked
 from lossloop.act.decide import Proposal
 from lossloop.act.policy import CIRCUIT, override, read_policy
 from lossloop.act.rollout import Stage
@@ -16,7 +17,7 @@ from lossloop.app.acting import Acting
 from lossloop.app.books import Books, Freeze, PolicyText
 from lossloop.app.circuits import ACTIONS, TurnCircuit, told_as
 from lossloop.app.forgetting import remember
-from lossloop.app.gates import check_actions, check_rollout
+from lossloop.app.gates import check_actions, check_found, check_rollout
 from lossloop.app.heldout import check_holdout, renew
 from lossloop.app.judging import Lens
 from lossloop.app.kept import Kept
@@ -66,6 +67,10 @@ class StartRollout(Record, frozen=True):
     plan: dict[str, Any] = {}
     reason: str = ""
     by: str = "operator"
+    checked: Checked | None = None
+    """What was found of the version before this was ordered; needed where the policy asks for it."""
+    force: bool = False
+    """Whether to go on in spite of what was found."""
 
 
 class Promote(Record, frozen=True):
@@ -75,6 +80,8 @@ class Promote(Record, frozen=True):
     version: int | None = None
     """None for the challenger of the running rollout."""
     reason: str = ""
+    checked: Checked | None = None
+    force: bool = False
 
 
 class StartExperiment(Record, frozen=True):
@@ -85,6 +92,9 @@ class StartExperiment(Record, frozen=True):
     plan: dict[str, Any] = {}
     reason: str = ""
     by: str = "operator"
+    checked: tuple[Checked, ...] = ()
+    """What was found of the arms; needed where the policy asks for it."""
+    force: bool = False
 
 
 class RollBack(Record, frozen=True):
@@ -115,6 +125,7 @@ class Candidate(Record, frozen=True):
     key: str
     model: str
     manifest: Manifest
+    checked: Checked | None = None
 
 
 Command = (
@@ -277,11 +288,19 @@ def _start(command: StartRollout, books: Books, desk: Acting) -> Result:
     version = versions.find(books.documents, command.model, command.version)
     _check_judged(books, version)
     check_rollout(books, version)
+    found = check_found(books, version, command.checked, force=command.force, reason=command.reason)
     plan = override(policy.rollout, command.plan)
-    reason = command.reason or "asked for by an operator"
+    reason = f"{command.reason or 'asked for by an operator'}{found}"
     rollout = desk.start_rollout(command.version, plan, reason=reason, by=command.by)
     words = "in shadow" if rollout.stage is Stage.SHADOW else f"at {rollout.share:.0%} of the traffic"
     return Result(ok=True, message=f"{command.model}:{command.version} is {words}", version=command.version)
+
+
+def _arm_found(command: StartExperiment, number: int, books: Books) -> str:
+    """What a decision says of the checks of an arm; Conflict where it may not take traffic."""
+    version = versions.find(books.documents, command.model, number)
+    checked = next((each for each in command.checked if each.version == version.digest), None)
+    return check_found(books, version, checked, force=command.force, reason=command.reason)
 
 
 def _start_experiment(command: StartExperiment, books: Books, desk: Acting) -> Result:
@@ -289,8 +308,9 @@ def _start_experiment(command: StartExperiment, books: Books, desk: Acting) -> R
         version = versions.find(books.documents, command.model, arm.version)
         _check_judged(books, version)
         check_rollout(books, version)
+    found = [_arm_found(command, arm.version, books) for arm in command.arms]
     plan = override(books.policy(command.model).experiment, command.plan)
-    reason = command.reason or "asked for by an operator"
+    reason = f"{command.reason or 'asked for by an operator'}{''.join(found)}"
     experiment = experimenting.start(desk, command.arms, plan, reason=reason, by=command.by)
     words = ", ".join(f"version {each.version} at {100 * each.share:.3g}%" for each in experiment.arms)
     words = f"{words} of the traffic, beside version {experiment.champion}"
@@ -305,10 +325,11 @@ def _promote(command: Promote, books: Books, desk: Acting) -> Result:
         raise Conflict("no rollout is running; name the version to promote")
     version = versions.find(books.documents, command.model, number)
     _check_judged(books, version)
+    found = check_found(books, version, command.checked, force=command.force, reason=command.reason)
     if running:
         desk.end_rollout("promote" if running.challenger == number else "roll_back")
     experimenting.end(desk, number)
-    reason = command.reason or "asked for by an operator"
+    reason = f"{command.reason or 'asked for by an operator'}{found}"
     desk.enthrone(number, reason=reason)
     desk.command("promote", number, reason, share=1.0)
     desk.route()
@@ -376,7 +397,7 @@ def _start_candidate(version: Version, command: Candidate, books: Books, desk: A
     try:
         _check_judged(books, version)
         check_rollout(books, version)
-        reason = f"retrained, decision {command.key}"
+        reason = f"retrained, decision {command.key}{check_found(books, version, command.checked)}"
         desk.start_rollout(version.number, plan, reason=reason, by="policy")
     except InputError as error:
         return str(error)

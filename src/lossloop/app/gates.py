@@ -1,7 +1,8 @@
-"""What a rollout must be able to see of thresholds, so that one that judges nothing is no pass."""
+"""What a version must have shown, and what must be seen of it, before a rollout or a promotion begins."""
 
 from __future__ import annotations
 
+from lossloop.act.checks import Checked, objections
 from lossloop.app.books import Books
 from lossloop.app.judging import Lens
 from lossloop.core.errors import Conflict, InputError
@@ -32,6 +33,33 @@ def check_actions(lens: Lens, version: Version) -> None:
                 f"{each.loss.name} has costs of {known}; give each a cost, as action_cost does",
                 field="thresholds",
             )
+
+
+def check_found(
+    books: Books, version: Version, checked: Checked | None, *, force: bool = False, reason: str = ""
+) -> str:
+    """What a decision says of a version's checks; empty where the policy asks for none and none were made.
+
+    Raises:
+        Conflict: A check that the policy requires did not pass, and nobody goes on in spite of it.
+    """
+    rules = books.policy(version.model).check
+    if rules is None:
+        return "" if checked is None else f"; {checked.words}"
+    champion = versions.alias(books.documents, version.model, CHAMPION)
+    against = list(objections(rules, checked, version=version.digest, name=version.name, champion=champion))
+    if against and not force:
+        raise Conflict(
+            f"{version.name} did not pass what the policy asks of it: {'; '.join(against)}. "
+            "To go on in spite of it: --force, with a --reason",
+            field="version",
+        )
+    if against and not reason.strip():
+        raise Conflict(
+            "to go on in spite of checks takes a reason, which is recorded: --reason", field="reason"
+        )
+    told = "" if checked is None else f"; {checked.words}"
+    return f"{told}. In spite of this: {'; '.join(against)}" if against else told
 
 
 def check_rollout(books: Books, version: Version) -> None:

@@ -20,6 +20,7 @@ from lossloop.app.home import Home
 from lossloop.app.importing import LabelFolders
 from lossloop.app.keeping import Keeper
 from lossloop.app.pace import Pace
+from lossloop.app.versions.ordering import with_candidate_checked
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import LossloopError
 from lossloop.ledger.facts import command
@@ -136,8 +137,11 @@ class Worker:
             # The child, which runs the user's code, gets rows and no way into the database.
             keys = Keys(self._settings.secret)
             rows = labelled(self._reader, self._state, keys, order.model, until=order.at, age=order.age)
-            return Candidate(key=effect.key, model=effect.model, manifest=retrain(order, rows))
-        return Candidate(key=effect.key, model=effect.model, manifest=retrain(order))
+            made = retrain(order, rows)
+        else:
+            made = retrain(order)
+        candidate = Candidate(key=effect.key, model=effect.model, manifest=made)
+        return with_candidate_checked(self._home, candidate)
 
     def _artifact(self, model: str) -> str:
         """The digest of the champion's artifact, for a warm start; empty where there is none."""

@@ -97,9 +97,9 @@ class LogReader(Protocol):
         ...
 
 
-def entries_of(reader: LogReader) -> Iterator[Entry]:
-    """All that a log holds, in its order, some megabytes at a time; ends where the log ends just then."""
-    after: dict[str, int] = {}
+def entries_of(reader: LogReader, behind: Offsets | None = None) -> Iterator[Entry]:
+    """All that a log holds, or what lies behind offsets, in its order; ends where the log ends just then."""
+    after: dict[str, int] = {**(behind or {})}
     while entries := list(reader.read(after)):
         after |= {entry.position.segment: entry.position.offset for entry in entries}
         yield from entries

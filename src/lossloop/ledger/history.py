@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from lossloop.core.clock import Micros
 from lossloop.core.errors import InputError
 from lossloop.core.records import Role
-from lossloop.ledger.base import LogReader, entries_of
+from lossloop.ledger.base import LogReader, Offsets, entries_of
 from lossloop.ledger.facts import TIME, model_of
 from lossloop.ledger.frames import Damage, Kind
 from lossloop.ledger.joined.columns import Floats
@@ -69,13 +69,14 @@ def predicted(reader: LogReader, model: str) -> pa.Table:
     return _first_of_each(asked)
 
 
-def in_parts(reader: LogReader, model: str, rows: int) -> Iterator[pa.Table]:
+def in_parts(reader: LogReader, model: str, rows: int, behind: Offsets | None = None) -> Iterator[pa.Table]:
     """The same, some `rows` at a time, so that they need not lie in memory together.
 
-    What was sent twice stands twice, and a feature may be of another type in each part.
+    With offsets, what lies behind them. What was sent twice stands twice, and a feature may be of another
+    type in each part.
     """
     tables: list[pa.Table] = []
-    for table in _tables(reader, model):
+    for table in _tables(reader, model, behind):
         tables.append(table)
         if sum(map(len, tables)) >= rows:
             yield _together(tables)
@@ -89,8 +90,8 @@ def _predictions(reader: LogReader, model: str) -> pa.Table | None:
     return _together(tables) if tables else None
 
 
-def _tables(reader: LogReader, model: str) -> Iterator[pa.Table]:
-    for entry in entries_of(reader):
+def _tables(reader: LogReader, model: str, behind: Offsets | None = None) -> Iterator[pa.Table]:
+    for entry in entries_of(reader, behind):
         frame = entry.frame
         if not isinstance(frame, Damage) and frame.kind is Kind.PREDICTION and model_of(frame.batch) == model:
             yield _flat(frame.batch)

@@ -13,10 +13,12 @@ from cyclopts import Parameter
 from lossloop.app import operate
 from lossloop.app.cli.common import DEFAULT_STATE, Json, StatePath, answer, home
 from lossloop.app.commands import Command, Promote, RollBack, SetFreeze, StartExperiment, StartRollout
+from lossloop.app.versions.ordering import with_checks
 from lossloop.core.errors import InputError
 from lossloop.core.traffic import Arm
 
 Reason = Annotated[str, Parameter(name="--reason")]
+Force = Annotated[bool, Parameter(name="--force", negative="")]
 
 
 def rollout(
@@ -26,6 +28,7 @@ def rollout(
     *,
     plan: Annotated[str, Parameter(name="--plan")] = "{}",
     reason: Reason = "",
+    force: Force = False,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -41,12 +44,15 @@ def rollout(
         Keys of the policy's rollout to set anew for this release, as JSON, such as '{"shadow": 0}'.
     reason
         Why; kept with the decision.
+    force
+        Go on in spite of checks that did not pass; needs a reason.
     state
         The state directory.
     json
         Answer as JSON.
     """
-    _order(StartRollout(model=model, version=version, plan=_plan(plan), reason=reason), state, json)
+    order = StartRollout(model=model, version=version, plan=_plan(plan), reason=reason, force=force)
+    _order(with_checks(home(state), order), state, json)
 
 
 def experiment(
@@ -56,6 +62,7 @@ def experiment(
     arm: Annotated[list[str], Parameter(name="--arm", negative="")],
     plan: Annotated[str, Parameter(name="--plan")] = "{}",
     reason: Reason = "",
+    force: Force = False,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -71,13 +78,15 @@ def experiment(
         Keys of the policy's experiment to set anew for this one, as JSON, such as '{"better_by": 0.01}'.
     reason
         Why; kept with the decisions.
+    force
+        Go on in spite of checks that did not pass; needs a reason.
     state
         The state directory.
     json
         Answer as JSON.
     """
-    command = StartExperiment(model=model, arms=_arms(arm), plan=_plan(plan), reason=reason)
-    _order(command, state, json)
+    order = StartExperiment(model=model, arms=_arms(arm), plan=_plan(plan), reason=reason, force=force)
+    _order(with_checks(home(state), order), state, json)
 
 
 def rollback(
@@ -105,6 +114,7 @@ def promote(
     /,
     *,
     reason: Reason = "",
+    force: Force = False,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
 ) -> None:
@@ -118,12 +128,15 @@ def promote(
         The number of the version; left out, the running rollout's challenger.
     reason
         Why; kept with the decision.
+    force
+        Go on in spite of checks that did not pass; needs a reason.
     state
         The state directory.
     json
         Answer as JSON.
     """
-    _order(Promote(model=model, version=version, reason=reason), state, json)
+    order = Promote(model=model, version=version, reason=reason, force=force)
+    _order(with_checks(home(state), order), state, json)
 
 
 def freeze(

@@ -36,6 +36,7 @@ _COMMANDS = {
     "plan": ("lossloop.app.cli.plan:plan", "Say how long a policy's verdicts will take."),
     "thresholds": ("lossloop.app.cli.thresholds:thresholds", "Learn from which scores on what is done."),
     "check policy": ("lossloop.app.cli.check:policy", "Hold a policy against the past."),
+    "check version": ("lossloop.app.cli.version:version", "Check a version before it takes traffic."),
     "check retraining": ("lossloop.app.cli.retraining:retraining", "Replay the past: how often to retrain."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),

@@ -34,6 +34,7 @@ from lossloop.app.operate import check_policy, prepared
 from lossloop.app.reading import decisions, overview, prediction, status
 from lossloop.app.rehearsing import rehearse
 from lossloop.app.running import Running
+from lossloop.app.versions.ordering import Ordered, apart, with_checks
 from lossloop.core.clock import parse_time
 from lossloop.core.errors import Conflict, InputError, UnknownName
 from lossloop.core.ids import new_id
@@ -231,21 +232,32 @@ async def _register(call: Call) -> Reply:
 
 async def _start_rollout(call: Call) -> Reply:
     body = call.body
-    return await _command(
-        call, StartRollout(model=call.path["model"], version=body.version, plan=body.plan, reason=body.reason)
-    )
+    return await _checked(call, StartRollout(
+        model=call.path["model"], version=body.version, plan=body.plan, reason=body.reason, force=body.force,
+    ))  # fmt: skip
 
 
 async def _start_experiment(call: Call) -> Reply:
     body, model = call.body, call.path["model"]
     arms = tuple(Arm(version=arm.version, share=arm.share) for arm in body.arms)
-    return await _command(call, StartExperiment(model=model, arms=arms, plan=body.plan, reason=body.reason))
+    return await _checked(
+        call,
+        StartExperiment(model=model, arms=arms, plan=body.plan, reason=body.reason, force=body.force),
+    )
 
 
 async def _promote(call: Call) -> Reply:
-    return await _command(
-        call, Promote(model=call.path["model"], version=call.body.version, reason=call.body.reason)
-    )
+    body = call.body
+    order = Promote(model=call.path["model"], version=body.version, reason=body.reason, force=body.force)
+    return await _checked(call, order)
+
+
+async def _checked(call: Call, order: Ordered) -> Reply:
+    """Obey an order with what a process of its own has found of its versions, where the policy asks."""
+    if call.running.books.policy(order.model).check is not None:
+        async with _READING:
+            order = await asyncio.to_thread(with_checks, call.running.home, order, apart)
+    return await _command(call, order)
 
 
 async def _roll_back(call: Call) -> Reply:

@@ -150,6 +150,7 @@ class RolloutBody(Body):
     version: Number
     plan: dict[str, Any] = {}
     reason: str = ""
+    force: bool = False
 
 
 class ArmBody(Body):
@@ -165,6 +166,7 @@ class ExperimentBody(Body):
     arms: list[ArmBody]
     plan: dict[str, Any] = {}
     reason: str = ""
+    force: bool = False
 
 
 class PromoteBody(Body):
@@ -172,6 +174,7 @@ class PromoteBody(Body):
 
     version: Number | None = None
     reason: str = ""
+    force: bool = False
 
 
 class ReasonBody(Body):
