@@ -30,6 +30,17 @@ def test_a_row_without_an_id_gets_one_that_nobody_sends_again() -> None:
     assert found.sent == []
 
 
+def test_ids_that_were_made_for_columns_are_theirs_and_nobody_sends_them_again() -> None:
+    columns = Given(count=2, features={"x": np.array([1.0, 2.0])}, made=["a/0", "a/1"], units=["ann", None])
+    found = read(SCHEMA, columns, now=9, replays=False)
+    assert (found.asked.ids, found.asked.contents, found.sent) == (["a/0", "a/1"], [None, None], [])
+    assert found.asked.units == ["ann", None]
+    with pytest.raises(InputError, match="id has 1 values for 2 rows"):
+        Given(count=2, features={"x": np.array([1.0, 2.0])}, made=["a/0"])
+    slow = Given(count=1, features={"x": np.array([1.0])}, made=["a"], times=["2020-01-01T00:00:00Z"])
+    assert read(SCHEMA, slow, now=2**60, replays=False).asked.ids == ["a"]
+
+
 def test_a_row_with_an_id_is_known_by_what_was_sent() -> None:
     rows = [{"id": "a", "features": {"x": 1}}, {"features": {"x": 1}, "id": "b"}]
     found = reading({"features": {"x": 2}}, *rows)

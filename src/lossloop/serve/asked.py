@@ -118,11 +118,17 @@ _SEVERAL = 8
 """Rows from which on looking at columns is faster than looking at rows."""
 
 
-def _plain(features: Mapping[str, Values], units: list[str | None], now: Micros) -> Read:
-    """Rows that are all good, and whose ids are made here."""
+def _plain(
+    features: Mapping[str, Values], units: list[str | None], now: Micros, made: Sequence[str] | None = None
+) -> Read:
+    """Rows that are all good, and whose ids were made for them, or are made here."""
     count = len(units)
     asked = Asked(
-        ids=new_ids(count), units=units, times=[now] * count, contents=[None] * count, features=features
+        ids=new_ids(count) if made is None else list(made),
+        units=units,
+        times=[now] * count,
+        contents=[None] * count,
+        features=features,
     )
     return Read(places=list(range(count)), asked=asked, sent=[])
 
@@ -192,7 +198,7 @@ def _read_given(schema: Schema, given: Given, now: Micros) -> Read | None:
         if column is None or not (feature.nullable or _is_full(column)):
             return None
         features[feature.name] = column
-    return _plain(features, units, now)
+    return _plain(features, units, now, given.made)
 
 
 _SHORT = 64

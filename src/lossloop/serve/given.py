@@ -27,9 +27,15 @@ class Given:
     units: Sequence[str | None] | None = None
     times: Sequence[str | None] | None = None
     """ISO 8601 texts."""
+    made: Sequence[str] | None = None
+    """In place of `ids`: made for these rows just now, so that nobody has asked under them before."""
 
     def __post_init__(self) -> None:
-        columns: dict[str, Values | None] = {"id": self.ids, "unit": self.units, "time": self.times}
+        columns: dict[str, Values | None] = {
+            "id": self.ids or self.made,
+            "unit": self.units,
+            "time": self.times,
+        }
         columns |= {f"features.{name}": values for name, values in self.features.items()}
         for name, values in columns.items():
             if values is None:
@@ -44,7 +50,7 @@ class Given:
         names, columns = list(self.features), [_plain(values) for values in self.features.values()]
         features: Sequence[Sequence[Any]] = list(zip(*columns, strict=True)) if columns else [()] * self.count
         made: list[dict[str, Any]] = [{"features": dict(zip(names, row, strict=True))} for row in features]
-        for key, values in (("id", self.ids), ("unit", self.units), ("time", self.times)):
+        for key, values in (("id", self.ids or self.made), ("unit", self.units), ("time", self.times)):
             for row, value in zip(made, values or (), strict=False):
                 if value is not None:
                     row[key] = value

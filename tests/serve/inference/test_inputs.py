@@ -87,10 +87,17 @@ def test_ids_derive_from_the_request() -> None:
     assert read((A,), two, id="r").ids == ["r/0", "r/1"]
     assert read((A,), two, id="r", parameters={"prediction_id": "p"}).ids == ["p/0", "p/1"]
     assert read((A,), two, texts("prediction_id", "x", "y"), id="r").ids == ["x", "y"]
-    base = (read((A,), two).ids or [""])[0]
-    assert base is not None
-    assert base.endswith("/0")
-    assert read((A,), two).ids != read((A,), two).ids
+
+
+def test_ids_are_made_where_the_request_has_none() -> None:
+    two = number("a", 1, 2)
+    found = read((A,), two)
+    assert found.ids is None
+    base, other = (each.rsplit("/", 1) for each in found.made or ())
+    assert (base[0], base[1], other[1]) == (other[0], "0", "1")
+    assert read((A,), two).made != found.made
+    assert len(read((A,), number("a", 1)).made or ()) == 1
+    assert read((A,), two, id="r").made is None
 
 
 def test_units_and_times_come_as_parameters_for_all_rows_or_as_tensors_for_each() -> None:

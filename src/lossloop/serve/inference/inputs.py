@@ -43,18 +43,25 @@ def read_rows(features: Sequence[Feature], request: Request) -> Given:
     check_size(count)
     for feature in features:
         _check(feature, columns.get(feature.name))
+    own = _texts(about, PREDICTION_ID, count) or _ids(request, count)
     return Given(
         count=count,
         features=columns,
-        ids=_texts(about, PREDICTION_ID, count) or ids(request, count),
+        ids=own,
+        made=None if own else _under(new_id(), count),
         units=_texts(about, UNIT, count) or _same(request, UNIT, count),
         times=_texts(about, TIME, count) or _same(request, TIME, count),
     )
 
 
-def ids(request: Request, count: int) -> list[str]:
-    """The ids of the rows: of a single one that of the request, or `id/0`, `id/1`, ... of several."""
-    base = parameter(request, PREDICTION_ID) or request.id or new_id()
+def _ids(request: Request, count: int) -> list[str] | None:
+    """The ids of the rows, None where the request has none."""
+    base = parameter(request, PREDICTION_ID) or request.id
+    return _under(base, count) if base else None
+
+
+def _under(base: str, count: int) -> list[str]:
+    """The id of a single row as it is; of several `base/0`, `base/1`, ..."""
     return [base] if count == 1 else [f"{base}/{row}" for row in range(count)]
 
 
