@@ -24,6 +24,7 @@ MAY = {
     "GET /v1/models": ALL,
     "GET /v1/models/{model}": VIEWERS,
     "GET /v1/models/{model}/decisions": VIEWERS,
+    "GET /v1/models/{model}/serving": VIEWERS,
     "GET /v1/models/{model}/labels": VIEWERS,
     "GET /v1/models/{model}/charts": VIEWERS,
     "GET /v1/models/{model}/metrics": VIEWERS,

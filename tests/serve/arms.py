@@ -11,8 +11,10 @@ from lossloop.core.traffic import Arm, Traffic
 from lossloop.serve.arms import Arms
 from lossloop.serve.asked import Asked
 from lossloop.serve.assign import Drawn
+from lossloop.serve.guarding import Guarding, Patience
 from lossloop.serve.lanes import Lane
-from lossloop.serve.predicting import Answered, Patience, answer
+from lossloop.serve.predicting import Answered, answer
+from lossloop.serve.repeats import Answer
 from lossloop.serve.schema import Schema
 from tests.serve.models import FEATURES, Scripted, version
 
@@ -41,7 +43,7 @@ def lane(number: int, say: Say, task: Task = Task.REGRESSION, *, inline: int = I
 
 def arms(
     champion: Say | None = doubled, challenger: Say | None = negated, previous: Say | None = None,
-    *, inline: int = INLINE, **traffic: Any,
+    *, inline: int = INLINE, guarding: Guarding | None = None, **traffic: Any,
 ) -> Arms:  # fmt: skip
     """Champion 1, challenger 2 and the champion before, 3; None for one that cannot be asked."""
     usual = {"task": Task.REGRESSION, "salt": "s"}
@@ -53,7 +55,7 @@ def arms(
         for number, say in says.items()
         if say is not None
     }
-    return Arms.of(split, Schema(FEATURES), lanes)
+    return Arms.of(split, Schema(FEATURES), lanes, (guarding or Guarding()).of(split))
 
 
 def drawn(found: Arms, version: int = 1) -> Drawn:
@@ -78,12 +80,17 @@ def said(found: Arms, *parts: Asked, to: int = 1, patience: Patience = PATIENT) 
     return asyncio.run(answer(found, drawn(found, to), parts, patience, now=9))
 
 
+def answers_of(answered: Answered) -> list[Any]:
+    """What each row was answered, or in words why it was not."""
+    return [each.y_pred if isinstance(each, Answer) else each.words("m") for each in answered.answers]
+
+
 def facts(answered: Answered) -> list[dict[str, Any]]:
     """What is logged, with what it means by what it leaves out."""
     if answered.draft is None:
         return []
     unsaid = {
         "role": "champion", "propensity": 1.0, "shadow_version": None, "shadow_y_pred": None, "error": None,
-        "content": None,
+        "content": None, "limited": None, "raw_y_pred": None,
     }  # fmt: skip
     return [{**unsaid, **row} for row in answered.draft.frame().batch.to_pylist()]

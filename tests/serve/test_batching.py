@@ -16,6 +16,7 @@ from lossloop.serve.arms import Arms
 from lossloop.serve.batching import Batches, Reply
 from lossloop.serve.merging import Draft
 from lossloop.serve.repeats import Answer
+from lossloop.serve.unanswered import Unanswered
 from tests.serve.arms import PATIENT, arms, asked, doubled, drawn, raises
 
 
@@ -42,7 +43,7 @@ def made(disk: Disk) -> Batches:
     return Batches(disk.append, ManualClock(7))
 
 
-def ys(reply: Reply) -> list[float | str | list[float]]:
+def ys(reply: Reply) -> list[float | Unanswered | list[float]]:
     return [each.y_pred if isinstance(each, Answer) else each for each in reply[0]]
 
 
@@ -147,7 +148,7 @@ def test_why_there_is_no_answer_says_more_than_that_it_could_not_be_kept() -> No
         disk = Disk()
         disk.full = True
         (reply,) = await ask(made(disk), arms(champion=raises), [1])
-        assert reply == (["RuntimeError"], None)
+        assert reply == ([Unanswered(((1, "RuntimeError"),))], None)
 
     asyncio.run(check())
 

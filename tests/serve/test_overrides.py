@@ -46,7 +46,7 @@ def by_tester(place: Place, model: str, version: int, *rows: Any) -> Outcome:
 def aside(place: Place, model: str, number: int) -> None:
     """Load a version that has no traffic, as a server is told to."""
     place.follow()
-    fleet = place.running.service._fleet
+    fleet = place.running.service.fleet
     found = versions.find(place.running.state, model, number)
     fleet.keep(fleet.make(found, fleet.traffic(model).task))
 
@@ -98,7 +98,7 @@ def test_nobody_answers_in_its_place(place: Place) -> None:
     """A tester wants to know that it fails."""
     model = place.model(0.0, 1.0)
     place.follow()
-    fleet = place.running.service._fleet
+    fleet = place.running.service.fleet
     found = versions.find(place.running.state, model, 2)
 
     def raises(xs: list[float]) -> list[float]:
@@ -108,7 +108,7 @@ def test_nobody_answers_in_its_place(place: Place) -> None:
     assert made.lane is not None
     lane = Lane(found, Scripted(raises), fleet.traffic(model).task, inline=1000)
     fleet.keep(type(made)(version=found, lane=lane))
-    with pytest.raises(VersionFailed, match=f"{model}:2 failed"):
+    with pytest.raises(VersionFailed, match=f"no version could answer: {model}:2: RuntimeError"):
         asyncio.run(place.running.service.predict(model, [{"features": {"x": 1.0}}], Wish(version=2)))
     rows = place.rows(model)
     assert (rows.role.tolist(), rows.version.tolist(), rows.propensity.tolist()) == ([OVERRIDE], [2], [1.0])

@@ -15,7 +15,7 @@ from lossloop.core.tasks import Task
 from lossloop.serve.assign import place
 from lossloop.serve.lanes import LATE, NO_ANSWER
 from lossloop.serve.repeats import Answer
-from tests.serve.arms import HURRIED, Say, arms, asked, doubled, facts, negated, raises, said
+from tests.serve.arms import HURRIED, Say, answers_of, arms, asked, doubled, facts, negated, raises, said
 from tests.serve.models import Scripted
 
 
@@ -141,8 +141,8 @@ def poisoned(xs: list[float]) -> list[float]:
 
 def test_one_requests_row_does_not_cost_the_others_theirs() -> None:
     answered = said(arms(champion=poisoned), asked(1), asked(2, 3), asked(4))
-    assert [each if isinstance(each, str) else each.y_pred for each in answered.answers] == [
-        2.0, "ValueError", "ValueError", 8.0
+    assert answers_of(answered) == [
+        2.0, "m:1: ValueError", "m:1: ValueError", 8.0
     ]  # fmt: skip
     assert [(row["y_pred"], row["error"]) for row in facts(answered)] == [
         (2.0, None), (8.0, None), (None, "ValueError"), (None, "ValueError")
@@ -162,7 +162,7 @@ def test_where_the_champion_fails_the_one_before_answers() -> None:
 
 def test_a_champion_that_raises_has_failed_all_rows() -> None:
     answered = said(arms(champion=raises), asked(1, 2))
-    assert answered.answers == ["RuntimeError"] * 2
+    assert answers_of(answered) == ["m:1: RuntimeError"] * 2
     assert [(row["version"], row["role"], row["y_pred"], row["error"]) for row in facts(answered)] == [
         (1, "champion", None, "RuntimeError")
     ] * 2
@@ -170,8 +170,8 @@ def test_a_champion_that_raises_has_failed_all_rows() -> None:
 
 def test_a_row_that_nobody_has_a_valid_answer_to_is_not_logged() -> None:
     answered = said(arms(champion=nan_at(2.0)), asked(1, 2, 3))
-    assert [each if isinstance(each, str) else each.y_pred for each in answered.answers] == [
-        -1.0, NO_ANSWER, -3.0
+    assert answers_of(answered) == [
+        -1.0, f"m:1: {NO_ANSWER}", -3.0
     ]  # fmt: skip
     assert [row["id"] for row in facts(answered)] == ["1", "3"]
     assert said(arms(champion=nan_at(1.0)), asked(1)).draft is None
@@ -234,5 +234,5 @@ def test_a_shadow_that_hangs_costs_its_answer_only(hanging: tuple[Say, Callable[
 def test_a_champion_that_hangs_alone_is_late(hanging: tuple[Say, Callable[[], None]]) -> None:
     hang, let_go = hanging
     answered = said(arms(champion=hang, inline=0), asked(1), asked(2), patience=HURRIED)
-    assert answered.answers == [LATE, LATE], "it is not asked again for each request"
+    assert answers_of(answered) == [f"m:1: {LATE}"] * 2, "it is not asked again for each request"
     let_go()

@@ -10,6 +10,7 @@ from lossloop.access import TokenCheck
 from lossloop.act import outbox
 from lossloop.act.settings import Settings
 from lossloop.app.books import Books
+from lossloop.app.constraints import cost_of
 from lossloop.app.follower import Follower
 from lossloop.app.home import Home
 from lossloop.app.trusting import trust_of
@@ -18,6 +19,7 @@ from lossloop.ledger.base import LogReader
 from lossloop.ledger.joined.keys import Keys
 from lossloop.ledger.store import Store
 from lossloop.serve.fleet import Fleet
+from lossloop.serve.guarding import Guarding
 from lossloop.serve.inference import Inference
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.service import Service
@@ -66,7 +68,7 @@ def open_home(home: Home, clock: Clock | None = None) -> Running:
     hurried = replace(home.check(), hurried=True)
     state, settings = hurried.state(), home.settings()
     recorder = Recorder(home.log.writer())
-    fleet = Fleet(state, home.artifacts, trust_of(home).permit)
+    fleet = Fleet(state, home.artifacts, trust_of(home).permit, Guarding(cost_of))
     service = Service(state, fleet, recorder, clock, replays=settings.clock == "event")
     return Running(
         home=home,

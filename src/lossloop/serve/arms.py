@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lossloop.core.records import Role
 from lossloop.core.traffic import Traffic
 from lossloop.serve.asked import Asked
 from lossloop.serve.assign import UNDRAWN, Drawn, assign, override
+from lossloop.serve.guarding import Guards
 from lossloop.serve.lanes import Lane
 from lossloop.serve.schema import Schema
 
@@ -34,13 +35,15 @@ class Arms:
     """Where each version runs; one that cannot be asked is not there."""
     always: Drawn | None
     """The champion, where every row is drawn to it."""
+    guards: Guards
+    """What stands between the versions and the callers."""
 
     @classmethod
-    def of(cls, traffic: Traffic, schema: Schema, lanes: Mapping[int, Lane]) -> Arms:
+    def of(cls, traffic: Traffic, schema: Schema, lanes: Mapping[int, Lane], guards: Guards) -> Arms:
         """Arms of this traffic."""
         certain = not traffic.held_out and (traffic.shadow or not traffic.arms) and not traffic.only
         always = assign(traffic, [""], {})[0] if certain else None
-        return cls(traffic=traffic, schema=schema, lanes=lanes, always=always)
+        return cls(traffic=traffic, schema=schema, lanes=lanes, always=always, guards=guards)
 
     def draw(self, asked: Asked) -> Sequence[Drawn]:
         """Who is to answer each row; a unit keeps its arm, a row without one is drawn by its own id."""
@@ -52,7 +55,7 @@ class Arms:
     def override(self, version: int, lane: Lane) -> tuple[Arms, Drawn]:
         """Arms with a version that a caller names, and what rows for it are: nobody else answers them."""
         lanes = {**self.lanes, version: lane}
-        arms = Arms(traffic=self.traffic, schema=self.schema, lanes=lanes, always=self.always)
+        arms = replace(self, lanes=lanes)
         return (self if version in self.lanes else arms), override(version)
 
     def after(self, drawn: Drawn) -> Iterator[Turn]:

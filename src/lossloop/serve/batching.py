@@ -16,14 +16,16 @@ from lossloop.ledger.base import Position
 from lossloop.serve.arms import Arms
 from lossloop.serve.asked import Asked
 from lossloop.serve.assign import Drawn
+from lossloop.serve.guarding import Patience
 from lossloop.serve.merging import Draft
-from lossloop.serve.predicting import Answered, Patience, answer
+from lossloop.serve.predicting import Answered, answer
 from lossloop.serve.repeats import Answer
+from lossloop.serve.unanswered import Unanswered
 
 MOST_TOGETHER = 4096
 """Rows of a batch to which no more are added."""
 
-Reply = tuple[Sequence[Answer | str], Position | None]
+Reply = tuple[Sequence[Answer | Unanswered], Position | None]
 """What became of one request's rows, and where the log stands."""
 Append = Callable[[int, Draft], Awaitable[Position]]
 """Takes how many rows were answered, and what is logged."""
@@ -90,7 +92,7 @@ class Batches:
         if answered.draft is None:
             _tell(requests, answered, None)
             return
-        rows = sum(not isinstance(each, str) for each in answered.answers)
+        rows = sum(isinstance(each, Answer) for each in answered.answers)
         written = asyncio.ensure_future(self._append(rows, answered.draft))
         written.add_done_callback(partial(_told, requests, answered))
 
@@ -112,7 +114,7 @@ def _told(requests: Sequence[_Request], answered: Answered, written: asyncio.Fut
     error = asyncio.CancelledError() if written.cancelled() else written.exception()
     if error is None:
         _tell(requests, answered, written.result())
-    elif all(isinstance(each, str) for each in answered.answers):
+    elif all(isinstance(each, Unanswered) for each in answered.answers):
         _tell(requests, answered, None)  # why there is no answer says more than that this could not be kept
     else:
         _refuse(requests, error)

@@ -16,7 +16,7 @@ Key = tuple[str, int]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Turn:
+class Turned:
     """A circuit opened, or closed again; that a trial failed and it stays open is none."""
 
     model: str
@@ -39,7 +39,7 @@ class Circuits:
     def __init__(self, now: Callable[[], Micros] = _now) -> None:
         self._now = now
         self._circuits: dict[Key, Circuit] = {}
-        self._turns: list[Turn] = []
+        self._turns: list[Turned] = []
         self._lock = threading.Lock()
 
     def ask(self, key: Key, rule: Breaker) -> Permit | None:
@@ -57,7 +57,7 @@ class Circuits:
             self._circuits[key] = after
             opened = before.state is State.CLOSED and after.state is State.OPEN
             if opened or (before.state is State.HALF_OPEN and after.state is State.CLOSED):
-                self._turns.append(Turn(model=key[0], version=key[1], state=after.state, why=after.why))
+                self._turns.append(Turned(model=key[0], version=key[1], state=after.state, why=after.why))
 
     def circuit(self, key: Key) -> Circuit:
         """A version's circuit as it is."""
@@ -68,7 +68,7 @@ class Circuits:
         with self._lock:
             self._circuits = {key: self._circuits[key] for key in keys if key in self._circuits}
 
-    def turns(self) -> list[Turn]:
+    def turns(self) -> list[Turned]:
         """What turned since this was asked last."""
         if not self._turns:
             return []

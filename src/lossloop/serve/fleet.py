@@ -12,6 +12,7 @@ from lossloop.core.traffic import Traffic
 from lossloop.ledger.store import Store
 from lossloop.registry import Artifacts, Version, versions
 from lossloop.serve.arms import Arms
+from lossloop.serve.guarding import Guarding
 from lossloop.serve.lanes import Lane
 from lossloop.serve.runtimes import EXTERNAL, Permit, load
 from lossloop.serve.schema import Schema
@@ -39,7 +40,14 @@ class Held:
 class Fleet:
     """Loads and warms versions aside and swaps traffic at once; one that fails at either takes none."""
 
-    def __init__(self, state: Store, artifacts: Artifacts, permit: GivePermit = nobody) -> None:
+    def __init__(
+        self,
+        state: Store,
+        artifacts: Artifacts,
+        permit: GivePermit = nobody,
+        guarding: Guarding | None = None,
+    ) -> None:
+        self.guarding = guarding or Guarding()
         self._state = state
         self._artifacts = artifacts
         self._permit = permit
@@ -80,6 +88,7 @@ class Fleet:
         self._traffic = traffic
         needed = _keys(traffic) | self._aside
         self._held = {key: held for key, held in self._held.items() if key in needed}
+        self.guarding.circuits.keep(needed)
         self._arms = {
             model: self._arms[model] if each == before.get(model) else self._arms_of(each)
             for model, each in traffic.items()
@@ -154,6 +163,15 @@ class Fleet:
             self._aside.discard(key)
             self._held.pop(key, None)
 
+    def ready(self, model: str) -> dict[int, str | None]:
+        """The versions of a model that are held ready, and why one of them is not."""
+        elsewhere = "it is served by another system"
+        return {
+            number: None if held.lane is not None else held.problem or elsewhere
+            for (name, number), held in sorted(self._held.items())
+            if name == model
+        }
+
     def arms(self, model: str) -> Arms:
         """Who answers a model's requests now.
 
@@ -184,7 +202,8 @@ class Fleet:
         lanes = {number: lane for number, lane in found.items() if lane is not None}
         if traffic.champion not in lanes and traffic.previous not in lanes:
             return Conflict(f"{held.version.name} cannot be loaded: {held.problem}")
-        return Arms.of(traffic, Schema(held.version.manifest.features), lanes)
+        schema = Schema(held.version.manifest.features)
+        return Arms.of(traffic, schema, lanes, self.guarding.of(traffic))
 
     def _load(self, version: Version, task: Task) -> Lane | None:
         manifest = version.manifest

@@ -174,6 +174,7 @@ class _Aside:
         while (task := self._jobs.get()) is not None:
             job, future, loop = task
             if future.cancelled():
+                del task, job, future  # while it waits it holds nothing, the lane least of all
                 continue
             self._began = perf_counter()
             found = job()

@@ -28,7 +28,7 @@ _ROW = 128
 class Draft:
     """Rows that will be a frame: columns of predictions, or of outcomes, as lists of equal length.
 
-    Drafts of one kind and model have the same columns, but for `features`.
+    What most drafts say nothing of, such as what was cut, is no column of theirs.
     """
 
     kind: Kind
@@ -95,7 +95,7 @@ def merged(items: Sequence[tuple[Item, int]]) -> list[Frame]:
 def _key(item: Item) -> tuple[Any, ...] | None:
     """What items that become one frame have in common, but for the types of their columns."""
     if isinstance(item, Draft):
-        return item.kind, item.model, *(item.features or ())
+        return item.kind, item.model, tuple(item.columns), *(item.features or ())
     if item.kind not in (Kind.PREDICTION, Kind.OUTCOME):
         return None
     schema = item.batch.schema

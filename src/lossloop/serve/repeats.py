@@ -26,13 +26,15 @@ TAIL = 32 * 1024 * 1024
 _FIRST_STEP = 4096
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class Answer(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """What a row was answered, and by which version in which role."""
 
     id: str
     version: int
     role: str
     y_pred: float | list[float]
+    limited: str = ""
+    """The limit that cut it, if one did."""
 
 
 class Sent(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -90,10 +92,13 @@ class Repeats:
     def _recall(self, batch: pa.RecordBatch) -> None:
         model, role = model_of(batch), optional(batch, "role")
         roles = [str(Role.CHAMPION)] * batch.num_rows if role is None else role.to_pylist()
+        cut = optional(batch, "limited")
+        limits = [None] * batch.num_rows if cut is None else cut.to_pylist()
         columns = [batch.column(name).to_pylist() for name in ("content", "id", "version", "y_pred")]
-        for content, id, version, y_pred, kind in zip(*columns, roles, strict=True):
+        for content, id, version, y_pred, kind, limited in zip(*columns, roles, limits, strict=True):
             if content is not None:
-                self.remember(model, content, Answer(id=id, version=version, role=kind, y_pred=y_pred))
+                answer = Answer(id=id, version=version, role=kind, y_pred=y_pred, limited=limited or "")
+                self.remember(model, content, answer)
 
     def sort(
         self, model: str, rows: Sequence[tuple[int, Sent]], problems: list[InputError]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from lossloop.core.clock import SECOND, Clock
-from lossloop.core.errors import DeadlineExceeded, InputError, LossloopError, UnknownName, VersionFailed
+from lossloop.core.errors import InputError, LossloopError, UnknownName
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.base import LogReader, Position
 from lossloop.ledger.facts import outcomes, predictions
@@ -21,16 +21,18 @@ from lossloop.serve.asked import Asked, Read, read
 from lossloop.serve.assign import Drawn
 from lossloop.serve.batch import Batch
 from lossloop.serve.batching import Batches
-from lossloop.serve.counters import BAD_ROW, Counters, reason_of
+from lossloop.serve.counters import BAD_ROW, reason_of
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.given import Given
-from lossloop.serve.lanes import LATE, NO_ANSWER
+from lossloop.serve.guarding import Patience
 from lossloop.serve.merging import Draft, Item
-from lossloop.serve.predicting import Patience
+from lossloop.serve.predicting import NO_VERSION
 from lossloop.serve.recorder import Recorder
 from lossloop.serve.recording import Taken, take_outcomes, take_predictions
 from lossloop.serve.repeats import Answer, Repeats, Sent
 from lossloop.serve.rowwise import Terms
+from lossloop.serve.telling import Teller
+from lossloop.serve.unanswered import Unanswered, problem_of, raise_where_all_failed
 from lossloop.serve.wishes import USUAL, Wish
 
 LONGEST = 30.0
@@ -76,7 +78,7 @@ class Service:
         self, state: Store, fleet: Fleet, recorder: Recorder, clock: Clock, *, replays: bool
     ) -> None:
         self._state = state
-        self._fleet = fleet
+        self.fleet = fleet
         self._recorder = recorder
         self._clock = clock
         self._replays = replays
@@ -84,7 +86,8 @@ class Service:
         self._known: dict[str, frozenset[int]] = {}
         self._thresholds: dict[tuple[str, int], Thresholds | None] = {}
         self._batches = Batches(partial(self._append, "predict"), clock)
-        self.counters = Counters()
+        self.counters = fleet.guarding.counters
+        self.teller = Teller(fleet.guarding.circuits, recorder, clock)
 
     def recall(self, reader: LogReader) -> None:
         """Read back what was answered before a restart, so that it is answered the same again."""
@@ -98,7 +101,7 @@ class Service:
             Conflict: It has no version that could answer.
             VersionFailed: None of the rows could be answered, as a version failed.
         """
-        arms = self._fleet.arms(model)
+        arms = self.fleet.arms(model)
         found = read(arms.schema, rows, now=self._clock.now(), replays=self._replays)
         answers: dict[int, Answer] = {}
         sent, asked, places = found.sent, found.asked, found.places
@@ -108,17 +111,18 @@ class Service:
         if len(asked):
             with self._repeats.held(model, [each for _, each in sent]):
                 said, position = await self._ask(arms, asked, wish)
+                self.teller.tell()
                 for place, each in zip(places, said, strict=True):
                     if isinstance(each, Answer):
                         answers[place] = each
                     else:
-                        found.problems.append(_unanswered(arms, wish, each, place))
+                        found.problems.append(problem_of(model, each, place))
                 for place, known in sent:
                     each = said[place]
                     if isinstance(each, Answer):
                         self._repeats.remember(model, known.content, each)
                 if not answers:
-                    _raise_where_all_failed(arms, wish, said)
+                    raise_where_all_failed(model, [each for each in said if isinstance(each, Unanswered)])
         if found.problems:
             self.counters.add("rows_refused", len(found.problems), kind="predict", reason=BAD_ROW)
         return self._outcome(model, answers, found.problems, position)
@@ -140,11 +144,11 @@ class Service:
 
     async def _ask(
         self, arms: Arms, asked: Asked, wish: Wish
-    ) -> tuple[Sequence[Answer | str], Position | None]:
+    ) -> tuple[Sequence[Answer | Unanswered], Position | None]:
         """What became of each row, and where the log stands."""
         patience = _patience(arms, wish)
         if wish.version is not None:
-            lane = self._fleet.lane(arms.traffic.model, wish.version)
+            lane = self.fleet.lane(arms.traffic.model, wish.version)
             return await self._batches.ask(*arms.override(wish.version, lane), asked, patience)
         if arms.always is not None:
             return await self._batches.ask(arms, arms.always, asked, patience)
@@ -157,7 +161,7 @@ class Service:
         replies = await asyncio.gather(
             *(self._batches.ask(arms, each, asked.take(places), patience) for each, places in parts.items())
         )
-        said: list[Answer | str] = [NO_ANSWER] * len(asked)
+        said: list[Answer | Unanswered] = [Unanswered()] * len(asked)
         for places, (part, _) in zip(parts.values(), replies, strict=True):
             for place, what in zip(places, part, strict=True):
                 said[place] = what
@@ -179,6 +183,8 @@ class Service:
     def _thresholds_of(self, model: str, version: int) -> Thresholds | None:
         """Those of a version, which never change: of one that answered before a restart too."""
         key = (model, version)
+        if version == NO_VERSION:
+            return None
         if key not in self._thresholds:
             self._thresholds[key] = versions.find(self._state, *key).manifest.thresholds
         return self._thresholds[key]
@@ -198,7 +204,7 @@ class Service:
         return await self._keep(Kind.OUTCOME, batch, take_outcomes(batch, terms), terms)
 
     def _terms(self, model: str) -> Terms:
-        traffic = self._fleet.traffic(model)
+        traffic = self.fleet.traffic(model)
         return Terms(traffic=traffic, now=self._clock.now(), replays=self._replays)
 
     def _versions(self, model: str) -> frozenset[int]:
@@ -234,27 +240,6 @@ def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
     else:
         batch = outcomes(facts["id"], facts["y_true"], facts["time"], facts.get("reason"), model=model)
     return Frame(kind=kind, time=terms.now, batch=batch)
-
-
-def _unanswered(arms: Arms, wish: Wish, why: str, row: int) -> InputError:
-    name = f"{arms.traffic.model}:{wish.version or arms.traffic.champion}"
-    if why != NO_ANSWER:
-        return InputError(f"{name} failed: {why}; send this row again", row=row)
-    return InputError(
-        f"{name} has no valid answer to this row; are its features unlike any that it knows?",
-        field="features",
-        row=row,
-    )
-
-
-def _raise_where_all_failed(arms: Arms, wish: Wish, said: Sequence[Answer | str]) -> None:
-    whys = {each for each in said if isinstance(each, str)}
-    if NO_ANSWER in whys:
-        return
-    name = f"{arms.traffic.model}:{wish.version or arms.traffic.champion}"
-    if LATE in whys:
-        raise DeadlineExceeded(f"{name} did not answer in time, and no other version could; send this again")
-    raise VersionFailed(f"{name} failed ({', '.join(sorted(whys))}), and no other version could answer")
 
 
 def _patience(arms: Arms, wish: Wish) -> Patience:

@@ -25,6 +25,7 @@ from lossloop.app.commands import (
     StartRollout,
     name_of,
 )
+from lossloop.app.guarded import guarded
 from lossloop.app.http import requests
 from lossloop.app.http.metrics import metrics
 from lossloop.app.http.problems import problems
@@ -151,6 +152,10 @@ async def _compute_losses(call: Call) -> Reply:
     shown = [value if math.isfinite(value) else None for value in values.tolist()]
     reply = {"loss": loss.version, "unit": loss.unit, "losses": shown}
     return (422, {**problems(bad), **reply}) if bad else (200, reply)
+
+
+async def _show_guards(call: Call) -> Reply:
+    return 200, guarded(call.running, call.path["model"])
 
 
 async def _show_metrics(call: Call) -> Reply:
@@ -309,6 +314,8 @@ ROUTES: tuple[Endpoint, ...] = (
              summary="The names of all models."),
     Endpoint(method="GET", path="/v1/models/{model}", handler=_show_model, right=Right.VIEW,
              summary="A model's versions, aliases, traffic, watches, rollout and counts."),
+    Endpoint(method="GET", path="/v1/models/{model}/serving", handler=_show_guards, right=Right.VIEW,
+             summary="Who answers for whom, and which circuits are open, in the process that is asked."),
     Endpoint(method="GET", path="/v1/models/{model}/decisions", handler=_list_decisions, right=Right.VIEW,
              summary="Every decision on a model, oldest first."),
     Endpoint(method="GET", path="/v1/models/{model}/labels", handler=_show_labels, right=Right.VIEW,

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from lossloop.app.answers import QUANTILES, present
 from lossloop.app.running import Running
 from lossloop.core.clock import SECOND
+from lossloop.serve.breaker import State
 from lossloop.serve.counters import Counters, Sizes
 
 COUNTED: Mapping[str, str] = {
@@ -14,6 +15,7 @@ COUNTED: Mapping[str, str] = {
     "refusals": "Requests refused as a whole, by reason.",
     "rows": "Rows that are durable, by kind.",
     "rows_refused": "Rows refused, by kind and reason.",
+    "limited": "Answers that a limit or a constraint cut or stopped, by version and what was done then.",
 }
 """What stands in Counters, and what it means."""
 
@@ -28,6 +30,7 @@ def metrics(running: Running) -> str:
         *_sizes("recorder_group", "Appends in one durable write.", running.recorder.groups),
         *_gauge("loop_lag_seconds", "How far the loop is behind what is durable.", _lag(running)),
         *_answers(running),
+        *_circuits(running),
     ]
     return "\n".join(lines) + "\n"
 
@@ -53,6 +56,19 @@ def _answers(running: Running) -> Iterator[str]:
     for labels, each in found:
         for share in QUANTILES.values() if each.latency.count else ():
             yield f'lossloop_latency_ms{{{labels},quantile="{share:g}"}} {each.latency.quantile(share):g}'
+
+
+def _circuits(running: Running) -> Iterator[str]:
+    """Which versions are not asked, or on trial, by this process."""
+    yield from _head("circuit", "0 where a version is asked, 1 on trial, 2 where it is not asked.", "gauge")
+    fleet = running.service.fleet
+    for model in running.books.models():
+        for number in fleet.ready(model):
+            state = fleet.guarding.circuits.circuit((model, number)).state
+            yield f'lossloop_circuit{{model="{model}",version="{number}"}} {_STATES.index(state)}'
+
+
+_STATES = (State.CLOSED, State.HALF_OPEN, State.OPEN)
 
 
 def _counters(counters: Counters) -> Iterator[str]:

@@ -32,7 +32,7 @@ _STATUS: tuple[tuple[type[LossloopError], HTTPStatus], ...] = (
     (Overloaded, HTTPStatus.TOO_MANY_REQUESTS),
     (StorageFull, HTTPStatus.INSUFFICIENT_STORAGE),
     (DeadlineExceeded, HTTPStatus.GATEWAY_TIMEOUT),
-    (VersionFailed, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (VersionFailed, HTTPStatus.SERVICE_UNAVAILABLE),
     (Away, HTTPStatus.SERVICE_UNAVAILABLE),
     (StateError, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
