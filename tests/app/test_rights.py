@@ -39,7 +39,6 @@ MAY = {
     "POST /v1/models/{model}/experiment": OPERATORS,
     "POST /v1/models/{model}/versions": OPERATORS,
     "POST /v1/models/{model}/rollout": OPERATORS,
-    "POST /v1/models/{model}/experiment": OPERATORS,
     "POST /v1/models/{model}/promote": OPERATORS,
     "POST /v1/models/{model}/rollback": OPERATORS,
     "POST /v1/freeze": OPERATORS,

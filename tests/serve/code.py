@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import subprocess
 import sys
 import time
 import zipfile
@@ -105,11 +104,6 @@ def packed(**files: bytes) -> bytes:
         for name, text in files.items():
             archive.writestr(name.replace("__", "."), text)
     return out.getvalue()
-
-
-def made_apart(program: str, *arguments: str) -> None:
-    """Run a program in the other environment."""
-    subprocess.run([str(APART), "-W", "ignore", "-c", program, *arguments], check=True, capture_output=True)
 
 
 def gone(pid: int, seconds: float = 60.0) -> bool:
