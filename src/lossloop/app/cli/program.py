@@ -24,6 +24,7 @@ _COMMANDS = {
     "why": ("lossloop.app.cli.why:why", "Say why the loss moved."),
     "policy": ("lossloop.app.cli.models:policy", "Check a policy file and put it in force."),
     "register": ("lossloop.app.cli.models:register", "Make a version from a manifest and its artifact."),
+    "convert": ("lossloop.app.cli.convert:convert", "Make ONNX of a model, if it answers the same."),
     "rollout": ("lossloop.app.cli.orders:rollout", "Put a version on its way into the traffic."),
     "experiment": ("lossloop.app.cli.orders:experiment", "Compare several versions with the champion."),
     "rollback": ("lossloop.app.cli.orders:rollback", "Give the traffic back."),

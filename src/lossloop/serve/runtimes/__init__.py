@@ -61,8 +61,7 @@ def load(manifest: Manifest, artifact: bytes, permit: Permit | None = None) -> R
     if found.code:
         raise InputError(
             f"an artifact of the runtime {manifest.runtime!r} can run code when it is loaded, which is not "
-            f"done here; "
-            "convert it to ONNX",
+            "done here; convert it to ONNX",
             field="runtime",
         )
     with reading(f"a model for the runtime {manifest.runtime}"):
@@ -80,8 +79,8 @@ def features_of(runtime: str, artifact: bytes) -> tuple[Feature, ...]:
         found = None if told is None else told(artifact)
     if found is None:
         raise InputError(
-            "the model does not name its features; write a manifest that lists them in the order that it "
-            "takes",
+            "the model does not name its features; write a manifest that lists them in the model's "
+            "order",
             field="features",
         )
     return found

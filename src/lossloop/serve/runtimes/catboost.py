@@ -30,8 +30,8 @@ class CatboostRuntime:
     native = True
 
     def __init__(self, artifact: bytes, manifest: Manifest) -> None:
-        model = _read(artifact)
-        names = order(manifest.features, _names(model), len(model.feature_names_))
+        model = read(artifact)
+        names = order(manifest.features, names_of(model), len(model.feature_names_))
         categories = {names[place] for place in model.get_cat_feature_indices()}
         for name, kind in kinds(manifest.features).items():
             if (kind is FeatureKind.CATEGORY) != (name in categories):
@@ -62,8 +62,8 @@ class CatboostRuntime:
 
 def features(artifact: bytes) -> tuple[Feature, ...] | None:
     """What the model knows of its features; None where it has no names for them."""
-    model = _read(artifact)
-    names, categories = _names(model), set(model.get_cat_feature_indices())
+    model = read(artifact)
+    names, categories = names_of(model), set(model.get_cat_feature_indices())
     if names is None:
         return None
     return tuple(
@@ -76,7 +76,8 @@ def features(artifact: bytes) -> tuple[Feature, ...] | None:
     )
 
 
-def _read(artifact: bytes) -> Any:
+def read(artifact: bytes) -> Any:
+    """The model in a file; raise InputError where there is none."""
     found = library("catboost", "catboost")
     with reading("a CatBoost model"):
         if not artifact.startswith(_MAGIC):
@@ -88,7 +89,7 @@ def _read(artifact: bytes) -> Any:
     return model
 
 
-def _names(model: Any) -> list[str] | None:
+def names_of(model: Any) -> list[str] | None:
     """The features' names; None where they are those that CatBoost itself gives."""
     names: list[str] = model.feature_names_
     return None if names == [str(place) for place in range(len(names))] else names

@@ -35,7 +35,7 @@ class KerasRuntime:
         only_numbers(
             manifest.features, "Keras' layers for texts need TensorFlow; encode it before, or take ONNX"
         )
-        model = _read(artifact)
+        model = read(artifact)
         if len(model.outputs) != 1:
             raise InputError(f"the model has {len(model.outputs)} outputs; serve one", field="artifact")
         self._by_name = _by_name(model)
@@ -69,11 +69,12 @@ class KerasRuntime:
 
 def features(artifact: bytes) -> tuple[Feature, ...] | None:
     """The names of a model's inputs, where it has one for each feature; None otherwise."""
-    known, _ = _inputs(_read(artifact))
+    known, _ = _inputs(read(artifact))
     return None if known is None else tuple(Feature(name=name) for name in known)
 
 
-def _read(artifact: bytes) -> Any:
+def read(artifact: bytes) -> Any:
+    """The model in a file; raise InputError where there is none."""
     with reading("a Keras model"), zipfile.ZipFile(BytesIO(artifact)) as found:
         size = sum(each.file_size for each in found.infolist())
         if size > _MOST_BYTES:

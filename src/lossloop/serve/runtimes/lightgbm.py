@@ -23,9 +23,9 @@ class LightgbmRuntime:
     native = True
 
     def __init__(self, artifact: bytes, manifest: Manifest) -> None:
-        booster = _read(artifact)
+        booster = read(artifact)
         names, categories = (
-            order(manifest.features, _names(booster), booster.num_feature()),
+            order(manifest.features, names_of(booster), booster.num_feature()),
             _categories(booster),
         )
         by_name = {names[place]: texts for place, texts in categories.items()}
@@ -41,8 +41,8 @@ class LightgbmRuntime:
 
 def features(artifact: bytes) -> tuple[Feature, ...] | None:
     """What the model knows of its features; None where it has no names for them."""
-    booster = _read(artifact)
-    names, categories = _names(booster), _categories(booster)
+    booster = read(artifact)
+    names, categories = names_of(booster), _categories(booster)
     if names is None:
         return None
     return tuple(
@@ -55,7 +55,8 @@ def features(artifact: bytes) -> tuple[Feature, ...] | None:
     )
 
 
-def _read(artifact: bytes) -> Any:
+def read(artifact: bytes) -> Any:
+    """The booster in a file; raise InputError where there is none."""
     found = library("lightgbm", "lightgbm")
     with reading("a LightGBM model"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -68,7 +69,7 @@ def _read(artifact: bytes) -> Any:
         return found.Booster(model_str=text)
 
 
-def _names(booster: Any) -> list[str] | None:
+def names_of(booster: Any) -> list[str] | None:
     """The features' names; None where they are those that LightGBM itself gives."""
     names: list[str] = booster.feature_name()
     return None if names == [f"Column_{place}" for place in range(len(names))] else names

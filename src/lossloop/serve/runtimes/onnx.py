@@ -14,6 +14,7 @@ import numpy as np
 
 from lossloop.core.errors import InputError, UnknownName
 from lossloop.registry import Feature, FeatureKind, Manifest
+from lossloop.serve.runtimes.alone import one_by_one
 from lossloop.serve.runtimes.base import Columns, Floats
 from lossloop.serve.runtimes.inputs import Matrix, answers, kinds, only_numbers, order
 from lossloop.serve.runtimes.libraries import library, reading
@@ -54,7 +55,12 @@ class OnnxRuntime:
             feeds = {self._input: self._matrix.of(columns)}
         else:
             feeds = {name: _column(columns[name], kind) for name, kind in self._types.items()}
-        (found,) = self._session.run([self._output], feeds)
+        try:
+            (found,) = self._session.run([self._output], feeds)
+        except Exception as error:  # a dozen classes of its own, and no root of them
+            if self._matrix is not None or len(next(iter(columns.values()))) < 2:
+                raise
+            return one_by_one(self.predict, columns, (type(error),))
         if isinstance(found, list):  # a dictionary for each row, from class to chance
             found = [list(row.values()) for row in found]
         made = answers(found)
@@ -77,7 +83,7 @@ def _session(artifact: bytes) -> Any:
     options = found.SessionOptions()
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what it raises it would print as well
     with reading("an ONNX model"):
         return found.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
 

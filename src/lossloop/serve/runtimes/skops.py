@@ -17,6 +17,7 @@ import numpy as np
 from lossloop.core.errors import InputError
 from lossloop.registry import Feature, FeatureKind, Manifest
 from lossloop.serve.runtimes import sktrees
+from lossloop.serve.runtimes.alone import one_by_one
 from lossloop.serve.runtimes.base import Columns, Floats
 from lossloop.serve.runtimes.inputs import LARGEST, Matrix, answers, only_numbers, order
 from lossloop.serve.runtimes.libraries import library, reading
@@ -32,15 +33,11 @@ class SkopsRuntime:
 
     def __init__(self, artifact: bytes, manifest: Manifest) -> None:
         model = read(artifact, manifest.options.trusted)
-        known = getattr(model, "feature_names_in_", None)
-        names = [feature.name for feature in manifest.features]
-        if known is not None or hasattr(model, "n_features_in_"):
-            known = None if known is None else [str(name) for name in known]
-            names = order(manifest.features, known, getattr(model, "n_features_in_", len(names)))
+        names = order_of(model, manifest)
         self._ask = _asks(model)
         self._binary = hasattr(model, "predict_proba") and len(model.classes_) == 2
         self._names = names
-        self._frames = known is not None and _chooses_by_name(model)
+        self._frames = chooses_by_name(model)
         if not self._frames:
             only_numbers(manifest.features, "this model takes a table of numbers, not columns by name")
             for each in sktrees.estimators(model):
@@ -53,25 +50,12 @@ class SkopsRuntime:
     def predict(self, columns: Columns) -> Floats:
         rows = self._frame(columns) if self._frames else self._matrix.clipped(columns)
         try:
-            found = self._ask(rows)
+            made = answers(self._ask(rows))
         except ValueError:  # one row's category that an encoder refuses, say: its neighbours are answered
-            if len(rows) == 1:
+            if len(rows) < 2:
                 raise
-            return self._one_by_one(columns, len(rows))
-        made = answers(found)
+            return one_by_one(self.predict, columns, (ValueError,))
         return made[:, 1] if self._binary else made
-
-    def _one_by_one(self, columns: Columns, rows: int) -> Floats:
-        """The rows' answers, NaN where the model raises."""
-        found: list[Floats | None] = []
-        for place in range(rows):
-            try:
-                found.append(self.predict({name: each[place : place + 1] for name, each in columns.items()}))
-            except ValueError:
-                found.append(None)
-        shape = next((each.shape[1:] for each in found if each is not None), ())
-        none = np.full((1, *shape), np.nan)
-        return np.concatenate([none if each is None else each for each in found])
 
     def _frame(self, columns: Columns) -> Any:
         made = {name: _as_trained(columns[name]) for name in self._names}
@@ -92,6 +76,33 @@ def features(artifact: bytes) -> tuple[Feature, ...] | None:
         Feature(name=str(name), kind=FeatureKind.CATEGORY if name in texts else FeatureKind.NUMBER)
         for name in known
     )
+
+
+def order_of(model: Any, manifest: Manifest) -> list[str]:
+    """The features in the order in which an estimator takes them; raise InputError where it takes others."""
+    known = getattr(model, "feature_names_in_", None)
+    return order(
+        manifest.features,
+        None if known is None else [str(name) for name in known],
+        getattr(model, "n_features_in_", len(manifest.features)),
+    )
+
+
+def keep_trees(model: Any, count: int) -> None:
+    """Drop all but the first trees of a forest, or the first rounds of scikit-learn's gradient boosting.
+
+    Raises:
+        InputError: It is something else, or has not more.
+    """
+    grown = sktrees.ensembles(model)
+    if len(grown) != 1:
+        raise InputError("the model is not one ensemble of trees; fewer cannot be kept", field="trees")
+    if count >= len(grown[0].estimators_):
+        raise InputError(
+            f"the model has {len(grown[0].estimators_)} trees or rounds; keep fewer", field="trees"
+        )
+    grown[0].estimators_ = grown[0].estimators_[:count]
+    grown[0].n_estimators = grown[0].n_estimators_ = count
 
 
 def read(artifact: bytes, trusted: tuple[str, ...] = ()) -> Any:
@@ -160,8 +171,10 @@ def _choosers(model: Any) -> Iterator[Any]:
     return (each for each in sktrees.estimators(model) if hasattr(each, "transformers_"))
 
 
-def _chooses_by_name(model: Any) -> bool:
+def chooses_by_name(model: Any) -> bool:
     """Whether some step takes columns by their names, or texts from the table as a whole."""
+    if not hasattr(model, "feature_names_in_"):
+        return False
     named = (columns for each in _choosers(model) for _, _, columns in each.transformers_)
     return any(isinstance(name, str) for columns in named for name in np.atleast_1d(columns)) or bool(
         _texts(model)

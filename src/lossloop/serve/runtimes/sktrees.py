@@ -28,6 +28,12 @@ def estimators(model: Any) -> Iterator[Any]:
     return (each for each, _ in _walk(model, set()) if hasattr(each, "get_params"))
 
 
+def ensembles(model: Any) -> list[Any]:
+    """The forests and gradient boostings inside an estimator, each with its trees in `estimators_`."""
+    found = (each for each in estimators(model) if type(each).__module__ in _HAND_ON)
+    return [each for each in found if hasattr(each, "estimators_")]
+
+
 def check(model: Any) -> None:
     """Raise InputError where a tree inside leads out of its own arrays or the table's columns."""
     for each, width in _walk(model, set()):

@@ -103,6 +103,8 @@ def attempt(manifest: Manifest, artifact: bytes) -> Manifest:
     except LossloopError:
         raise
     except Exception as error:  # a library's own
+        if any(feature.kind is FeatureKind.CATEGORY for feature in manifest.features):
+            return manifest  # it may refuse the categories that we made up
         raise InputError(f"the model cannot be asked: {told(error)}", field="artifact") from error
     if found.dtype != np.float64 or found.ndim not in (1, 2) or len(found) != _count(rows):
         raise InputError(

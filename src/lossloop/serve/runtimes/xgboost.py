@@ -27,7 +27,7 @@ class XgboostRuntime:
     native = True
 
     def __init__(self, artifact: bytes, manifest: Manifest) -> None:
-        booster = _read(artifact)
+        booster = read(artifact)
         known = _categories(booster)
         wanted = kinds(manifest.features)
         names = order(manifest.features, booster.feature_names, booster.num_features())
@@ -37,12 +37,8 @@ class XgboostRuntime:
         found = {name: each for name, each in zip(names, known, strict=True) if each is not None}
         self._matrix = Matrix(names, np.float32, categories=found)
         booster.set_param({"nthread": 1})
-        if (
-            _objective(booster) == _SOFTMAX
-        ):  # the same trees; the classes' chances instead of the likeliest one
-            booster.set_param({"objective": "multi:softprob"})
-        rounds = booster.attr("best_iteration") if booster.attr("scikit_learn") else None
-        self._rounds = (0, 0 if rounds is None else int(rounds) + 1)
+        as_chances(booster)
+        self._rounds = (0, rounds(booster))
         self._booster = booster
 
     def predict(self, columns: Columns) -> Floats:
@@ -54,7 +50,7 @@ class XgboostRuntime:
 
 def features(artifact: bytes) -> tuple[Feature, ...] | None:
     """What the model knows of its features; None where it has no names for them."""
-    booster = _read(artifact)
+    booster = read(artifact)
     if booster.feature_names is None:
         return None
     return tuple(
@@ -63,7 +59,20 @@ def features(artifact: bytes) -> tuple[Feature, ...] | None:
     )
 
 
-def _read(artifact: bytes) -> Any:
+def as_chances(booster: Any) -> None:
+    """Let a model that was trained to say the likeliest class say the chances of all, by the same trees."""
+    if _objective(booster) == _SOFTMAX:
+        booster.set_param({"objective": "multi:softprob"})
+
+
+def rounds(booster: Any) -> int:
+    """How many rounds count; 0 for all."""
+    best = booster.attr("best_iteration") if booster.attr("scikit_learn") else None
+    return 0 if best is None else int(best) + 1
+
+
+def read(artifact: bytes) -> Any:
+    """The booster in a file; raise InputError where there is none."""
     found = library("xgboost", "xgboost")
     with reading("an XGBoost model"):
         if not artifact.startswith(b"{"):  # XGBoost would try its format of old, and may end the process
