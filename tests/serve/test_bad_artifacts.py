@@ -9,6 +9,7 @@ import json
 import pickle
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -269,6 +270,18 @@ def test_a_changed_forest_is_refused_when_it_is_loaded() -> None:
     broken = doctored("forest", lambda nodes: nodes["left_child"].__setitem__(0, 1 << 40))
     with pytest.raises(InputError, match="a tree in the file leads to nodes"):
         load(Manifest(runtime="skops", features=NUMBERS), skops.dumps(broken))
+
+
+def test_compiled_loops_run_on_the_thread_that_asks_alone() -> None:
+    """scikit-learn's boosting by histograms starts one a core, which wait for each other by spinning."""
+
+    def ask() -> set[int]:
+        skops_model("boosted").load().predict(columns(NUMBERS))
+        info = library("threadpoolctl", "skops").threadpool_info()
+        return {each["num_threads"] for each in info if "scikit_learn" in each["filepath"]}
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(ask).result() <= {1}
 
 
 def test_what_ran_on_many_threads_runs_on_one() -> None:

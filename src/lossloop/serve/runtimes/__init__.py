@@ -79,8 +79,7 @@ def features_of(runtime: str, artifact: bytes) -> tuple[Feature, ...]:
         found = None if told is None else told(artifact)
     if found is None:
         raise InputError(
-            "the model does not name its features; write a manifest that lists them in the model's "
-            "order",
+            "the model does not name its features; write a manifest that lists them in the model's order",
             field="features",
         )
     return found

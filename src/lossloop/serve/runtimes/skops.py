@@ -8,6 +8,7 @@ too, as pandas has it. Columns go in by name where the model chooses them by nam
 from __future__ import annotations
 
 import io
+import threading
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -45,9 +46,13 @@ class SkopsRuntime:
                     "feature_names_in_", None
                 )  # scikit-learn would warn of a table without names
         self._matrix = Matrix(names)
+        self._limit = library("threadpoolctl", "skops").threadpool_limits
+        self._calm = threading.local()
         self._pandas: Any = library("pandas", "skops") if self._frames else None
 
     def predict(self, columns: Columns) -> Floats:
+        if not hasattr(self._calm, "limits"):  # OpenMP counts for the thread that asks
+            self._calm.limits = self._limit(limits=1, user_api="openmp")
         rows = self._frame(columns) if self._frames else self._matrix.clipped(columns)
         try:
             made = answers(self._ask(rows))
