@@ -74,20 +74,25 @@ def convert(  # noqa: PLR0913 - each is an option
     )
     if found.parity.holds:
         _write(target, found)
-    if json:
+    _say(found, target, as_json=json)
+
+
+def _say(found: Converted, target: Path, *, as_json: bool) -> None:
+    """Print what came of it; raise InputError where it was refused."""
+    screen = console()
+    if as_json:
         print_json(plain(found, target))
     else:
-        screen = console()
         for line in lines(found):
             screen.print(line)
     if not found.parity.holds:
         raise InputError(
-            f"the answers differ by up to {found.parity.largest:.3g}, more than {tolerance:g}; nothing was "
-            "written",
+            f"the answers differ by up to {found.parity.largest:.3g}, more than {found.parity.tolerance:g}; "
+            "nothing was written",
             field="tolerance",
         )
-    if not json:
-        console().print(f"{target} and {target.with_suffix('.json')} are written", highlight=False)
+    if not as_json:
+        screen.print(f"{target} and {target.with_suffix('.json')} are written", highlight=False)
 
 
 def _source(source: str, manifest: Path | None, state: Path) -> tuple[bytes, Manifest]:
