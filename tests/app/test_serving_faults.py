@@ -212,7 +212,8 @@ def test_what_is_signed_but_cannot_be_loaded_is_not_registered(server: Server, m
 
 
 def champion_of(server: Server, model: str) -> int:
-    return int(server.predict(model, {"features": {"x": 0.5}}).body["predictions"][0]["version"])
+    answers = server.predict(model, {"features": {"x": 0.5}}).body.get("predictions")
+    return int(answers[0]["version"]) if answers else 0
 
 
 def test_a_corrupt_artifact_of_a_challenger_is_refused_and_the_champion_answers(server: Server) -> None:
@@ -251,15 +252,33 @@ def test_what_a_revoked_key_signed_is_not_loaded_and_the_champion_answers(server
         operate.register(server.home, model, whole, code, signed=approval)
 
 
-def test_a_champion_that_fails_with_no_other_version_is_a_clear_error(server: Server) -> None:
-    model = server.model(versions=1)
-    made = operate.register(server.home, model, manifest(notes="alone"), ORDERS)
-    server.call("POST", f"/v1/models/{model}/promote", {"version": made.version}, wait=20)
-    within(lambda: champion_of(server, model) == made.version)
-    reply = server.predict(model, {"features": {"x": 0.5, "colour": "fail alone"}})
-    # With a version before it, that one answers; without, the caller is told.
-    if reply.status == 200:
-        assert reply.body["predictions"][0]["version"] == 1
-    else:
-        assert "failed" in reply.detail or "raised" in reply.detail
-    within(lambda: server.call("GET", f"/v1/models/{model}").body["errors"].get("ModelRaised", 0) >= 1)
+@pytest.mark.parametrize("fault", ["fail alone", "end 3", "nan", "hang"])
+def test_the_champion_before_answers_for_one_that_fails_and_without_one_the_caller_is_told(
+    server: Server, alone: tuple[str, str], fault: str
+) -> None:
+    before, nobody = alone
+    row = {"features": {"x": 0.5, "colour": fault}}
+    for model in alone:
+        within(lambda model=model: champion_of(server, model) == 2)  # type: ignore[misc]
+    found = server.predict(before, row)
+    assert found.status == 200, found.body
+    assert found.body["predictions"][0]["version"] == 1
+    told = server.predict(nobody, row)
+    assert (told.status, told.body.get("predictions")) in FAULTS, told.body
+    assert any(word in told.detail for word in WORDS), told.body
+
+
+WORDS = ("ModelRaised", "ModelEnded", "no valid answer", "ModelTimedOut", "DeadlineExceeded")
+FAULTS = [(status, answers) for status in (422, 503) for answers in (None, [])]
+
+
+@pytest.fixture(scope="module")
+def alone(server: Server) -> tuple[str, str]:
+    """Two models with such a champion: one with a champion before it, and one without any that can answer."""
+    free = {"serving": {"breaker": {"errors": 0}}}
+    models = (server.model(versions=1, **free), server.model(versions=0, **free))
+    for model in models:
+        operate.register(server.home, model, manifest(notes="alone"), ORDERS)
+        server.call("POST", f"/v1/models/{model}/promote", {"version": 2}, wait=20)
+        within(lambda model=model: champion_of(server, model) == 2)  # type: ignore[misc]
+    return models
