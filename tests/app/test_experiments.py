@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from lossloop.app.charts.history import read_history
+from lossloop.app.charts.watches import watch_charts
+from lossloop.app.cli.views import _show
 from lossloop.app.commands import Promote, Result, RollBack, StartExperiment, StartRollout
 from lossloop.app.reading import status
 from lossloop.app.rebuilding import rebuild
@@ -343,3 +346,74 @@ def test_batches_of_any_size_give_the_same_verdicts(tmp_path: Path) -> None:
         desk.tick(2 * DAY)
         found.append([each["verdict"] for each in told(desk)["arms"]])
     assert found[0] == found[1]
+
+
+# What people are shown.
+
+
+def shown(desk: Desk, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `lossloop status` prints."""
+    with desk.books() as books:
+        _show({**status(books, MODEL), "imports": []})
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_status_says_how_each_arm_stands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = trying(tmp_path, plan={"only": {"carrier": ["UA", "DL"]}})
+    words = shown(desk, capsys)
+    assert "champion at 50%; each arm is judged with 2.5%, one of 2 equal parts of 5%" in words
+    assert "version 2 at 25%: nothing was judged yet" in words
+    assert "drawn: rows where carrier is UA or DL; the champion answers all others" in words
+    for day in range(4):
+        met(desk, day * DAY + 1, {1: 0.5, 2: 0.9, 3: 0.1}, rows=200)
+    words = shown(desk, capsys)
+    assert "version 2 at 25%: loss +" in words
+    assert "; given up" in words
+    assert "version 3 at 25%: loss -" in words
+    assert "; shown to be better; the best so far" in words
+    desk.obey(RollBack(model=MODEL))
+    assert "the last experiment was stopped at" in shown(desk, capsys)
+
+
+def test_status_says_who_is_held_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    desk = Desk.ready(tmp_path / "s", versions=3)
+    desk.policy(serving={"holdout": {"share": "50%", "version": 3}})
+    assert "holdout: version 3 for 50% of the units until" in shown(desk, capsys)
+    mine, theirs = desk.ids(60), desk.ids(60)
+    desk.send(
+        asked(1, [0.9] * 60, mine, version=3, role="holdout", propensity=0.5),
+        asked(1.1, [0.1] * 60, theirs, propensity=0.5), happened(2, mine + theirs), ticked(9),
+    )  # fmt: skip
+    assert "; shown to be better (60 and 60 units)" in shown(desk, capsys)
+
+
+def test_each_comparison_has_its_charts(tmp_path: Path) -> None:
+    desk = Desk.ready(tmp_path / "s", versions=4)
+    held_out = {"holdout": {"share": "20%", "version": 4}}
+    desk.policy(serving=held_out, experiment={"better_by": 0.01})
+    begun(desk, {2: 0.25, 3: 0.25})
+    for day in range(3):
+        for version, share in SHARES.items():
+            met(desk, day * DAY + version, {version: 0.5}, rows=80, propensity=0.8 * share)
+        held = desk.ids(20)
+        desk.send(
+            asked(day * DAY + 10, [0.5] * 20, held, version=4, role="holdout", propensity=0.2),
+            happened(day * DAY + 11, held),
+        )
+    desk.tick(5 * DAY)
+    with desk.books() as books:
+        charts = watch_charts(read_history(books, MODEL))
+    about = [each.about for each in charts]
+    for words in (
+        "Version 2 in an experiment", "Version 3 in an experiment",
+        "All others beside version 4, which is held out",
+    ):  # fmt: skip
+        mine = [each for each, what in zip(charts, about, strict=True) if what == words]
+        assert [each.title.removeprefix(words) for each in mine] == [": difference", ""]
+        names = [line["name"] for line in mine[1].data["series"]]
+        assert names == sorted(names, key=lambda name: name != "for being better")
+        assert len(names) == 2
+    limits = {
+        tuple(limit[2] for limit in each.data["limits"]) for each in charts if "difference" in each.title
+    }
+    assert limits == {(-0.01, 0.0), (0.0,)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 from benchmarks.judges import (
+    arms,
     canary,
     dependence,
     drift,
@@ -172,3 +174,16 @@ def test_on_real_flights_estimates_are_wrong_in_summer_and_audits_are_not() -> N
     for month in (march, june):
         assert month.audited == pytest.approx(month.true, abs=4.0 * month.spread)
         assert month.spread < month.spread_labels_alone
+
+
+def test_arms_share_their_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is promised of an experiment holds for the worst case: every arm is as good as the champion."""
+    rows = arms.measure(10, np.random.default_rng(0), (1, 4))
+    assert [row.arms for row in rows] == [1, 4]
+    for row in rows:
+        assert row.shared <= row.each_alone
+        assert row.shared <= 0.05 + 3 * (0.05 * 0.95 / 10) ** 0.5
+        assert row.better >= 0.8
+    arms.main(["--replications", "1", "--json"])
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["bench"], len(printed["rows"])) == ("arms", 4)

@@ -11,17 +11,21 @@ from lossloop.app.charts.history import History
 from lossloop.app.watches import asks_of_loss
 from lossloop.core.clock import Micros
 
-ROLLOUT = "rollout: "
-"""What the names of a rollout's two tests begin with."""
+ROLLOUT, EXPERIMENT, HOLDOUT = "rollout: ", "experiment: ", "holdout: "
+"""What the names of the two tests of a comparison begin with, of each sort."""
+COMPARED = (ROLLOUT, EXPERIMENT, HOLDOUT)
 _LEAVES_SHADOW = ("ramp", "refuse")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chapter:
-    """The points of a watch on a version, or of one stage of a rollout, by watch and time; at least one."""
+    """The points of a watch on a version, or of a comparison of versions, by watch and time; at least one.
+
+    A comparison is one stage of a rollout, an arm of an experiment, or a holdout.
+    """
 
     watch: str
-    """Empty for a rollout."""
+    """For a comparison one of COMPARED."""
     version: int
     in_shadow: bool
     points: Sequence[Point]
@@ -31,17 +35,21 @@ class Chapter:
     """What it is judged by, where that has changed."""
 
     @property
-    def rollout(self) -> bool:
-        """Whether it is about a challenger."""
-        return not self.watch
+    def compares(self) -> bool:
+        """Whether it is about the difference of versions."""
+        return self.watch in COMPARED
 
     @property
     def title(self) -> str:
         """What it is about."""
         by = f" by {self.loss}" if self.loss else ""
-        if not self.rollout:
-            return f"Watch '{self.watch}' on version {self.version}{by}"
-        return f"Version {self.version} in {'shadow' if self.in_shadow else 'canary'}{by}"
+        if self.watch == EXPERIMENT:
+            return f"Version {self.version} in an experiment{by}"
+        if self.watch == HOLDOUT:
+            return f"All others beside version {self.version}, which is held out{by}"
+        if self.watch == ROLLOUT:
+            return f"Version {self.version} in {'shadow' if self.in_shadow else 'canary'}{by}"
+        return f"Watch '{self.watch}' on version {self.version}{by}"
 
 
 def chapters(history: History) -> list[Chapter]:
@@ -63,9 +71,14 @@ def _of(history: History, point: Point) -> tuple[str, int, bool, int]:
 
     The era is -1 where the loss does not matter.
     """
-    rollout = point.watch.startswith(ROLLOUT)
-    shadow = rollout and point.at <= _left(history, point)
-    return ("" if rollout else point.watch), point.version, shadow, _era(history, point)
+    sort = sort_of(point.watch)
+    shadow = sort == ROLLOUT and point.at <= _left(history, point)
+    return sort or point.watch, point.version, shadow, _era(history, point)
+
+
+def sort_of(name: str) -> str:
+    """Of which sort of comparison a test is; empty for a watch."""
+    return next((sort for sort in COMPARED if name.startswith(sort)), "")
 
 
 def _era(history: History, point: Point) -> int:

@@ -13,11 +13,18 @@ import numpy as np
 
 from lossloop.app import words
 from lossloop.app.books import Point
-from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
+from lossloop.app.charts.chapters import EXPERIMENT, HOLDOUT, ROLLOUT, Chapter, chapters, sort_of
 from lossloop.app.charts.history import History
 from lossloop.app.charts.spec import Chart, Plain
 from lossloop.core.clock import Micros
 
+_QUESTIONS = {
+    f"{ROLLOUT}promote": "for promoting", f"{ROLLOUT}roll back": "for rolling back",
+    f"{EXPERIMENT}promote": "for being better", f"{EXPERIMENT}roll back": "for giving it up",
+    f"{HOLDOUT}better": "for being better", f"{HOLDOUT}worse": "for being worse",
+}  # fmt: skip
+"""What the evidence of the tests of comparisons speaks for."""
+_GOOD = (f"{ROLLOUT}promote", f"{EXPERIMENT}promote", f"{HOLDOUT}better")
 _MOST = 600.0
 """Of a logarithm that is drawn: beyond, an e-value is more than a number holds."""
 
@@ -61,36 +68,42 @@ def _line(name: str, points: Iterable[Point], where: dict[Micros, int]) -> Plain
     values: list[float | None] = [None] * len(where)
     for point in points:
         values[where[point.at]] = float(f"{math.exp(max(-_MOST, min(point.evidence, _MOST))):.4g}")
-    promotes, question = name == f"{ROLLOUT}promote", _question(name)
+    promotes, question = name in _GOOD, _question(name)
     return {
         "name": question,
         "role": "better" if promotes else "alarm",
         "y": values,
         "end": question,
-        "dash": not promotes and name.startswith(ROLLOUT),
+        "dash": not promotes and bool(sort_of(name)),
     }
 
 
 def _question(name: str) -> str:
     """What evidence speaks for."""
-    if not name.startswith(ROLLOUT):
+    if not (sort := sort_of(name)):
         return "for an alarm"
-    test = name.removeprefix(ROLLOUT)
-    known = {"promote": "for promoting", "roll back": "for rolling back"}
-    return known.get(test, f"for rolling back ({test})")
+    return _QUESTIONS.get(name, f"for rolling back ({name.removeprefix(sort)})")
 
 
 def _sub(history: History, chapter: Chapter) -> str:
     policy = history.eras[chapter.era]
-    plan = policy.rollout
-    if not chapter.rollout:
+    if chapter.watch == EXPERIMENT:
+        plan = policy.experiment
+        return (
+            "Compared with the champion on predictions drawn at random, each unit once."
+            f" Better: by more than {plan.better_by:g}. Given up: worse by more than {plan.worse_by:g}."
+        )
+    if chapter.watch == HOLDOUT:
+        return "All units that are not held out against those that are, each unit once in a period."
+    if not chapter.compares:
         watch = policy.watches.get(chapter.watch)
         return (
             "" if watch is None else f"{watch.kind.replace('_', ' ').capitalize()}, promise {watch.promise}."
         )
-    margins = "" if plan is None else (
-        f" Promote: not worse by more than {plan.promote_if_within:g}."
-        f" Roll back: worse by more than {plan.roll_back_if_worse_by:g}."
+    rollout = policy.rollout
+    margins = "" if rollout is None else (
+        f" Promote: not worse by more than {rollout.promote_if_within:g}."
+        f" Roll back: worse by more than {rollout.roll_back_if_worse_by:g}."
     )  # fmt: skip
     how = "the same predictions, by block" if chapter.in_shadow else "predictions drawn at random, one by one"
     return f"Compared on {how}.{margins}"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lossloop.app.books import Point
-from lossloop.app.charts.chapters import ROLLOUT, Chapter, chapters
+from lossloop.app.charts.chapters import EXPERIMENT, HOLDOUT, Chapter, chapters
 from lossloop.app.charts.control import control_charts
 from lossloop.app.charts.coursecharts import course_charts
 from lossloop.app.charts.evidence import evidence_chart
@@ -37,7 +37,7 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     if not points:
         return None
     measure = history.measures.get((chapter.watch, chapter.version, chapter.era))
-    if not chapter.rollout and (measure is None or all(point.mean is None for point in points)):
+    if not chapter.compares and (measure is None or all(point.mean is None for point in points)):
         return None
     origin = measure.reference or 0.0 if measure is not None else 0.0
     xs = [history.wall(point.at) for point in points]
@@ -45,7 +45,7 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     low, high = ([_of(point, side, origin) for point in points] for side in ("low", "high"))
     own = [rounded(point.mean if measure is None or measure.steps else None) for point in points]
     limits = _limits(history, chapter, measure)
-    what = "difference" if measure is None or chapter.rollout else measure.what
+    what = "difference" if measure is None or chapter.compares else measure.what
     data: Plain = {
         "x": xs,
         "series": [
@@ -68,27 +68,37 @@ def loss_chart(history: History, chapter: Chapter, number: int) -> Chart | None:
     head = ["time", what, "from", "to", "this step", "rows", "with outcome", "verdict", "evidence"]
     return Chart(
         id=f"loss-{number}", title=f"{chapter.title}: {what}",
-        sub=_sub(limits, measure, rollout=chapter.rollout), data=data, head=head, rows=rows,
-        says=_says(what, points, mean, low, high),
+        sub=_sub(limits, measure, compared=chapter.watch if chapter.compares else ""), data=data,
+        head=head, rows=rows, says=_says(what, points, mean, low, high),
     )  # fmt: skip
 
 
 def _one_line(chapter: Chapter) -> Sequence[Point]:
-    """A rollout's two tests look at the same difference: one of them is drawn, and none of its gates."""
+    """Both tests of a comparison look at the same difference: one is drawn, and none of its gates."""
     names = {point.watch for point in chapter.points}
-    name = f"{ROLLOUT}roll back" if chapter.rollout else min(names)
+    test = "worse" if chapter.watch == HOLDOUT else "roll back"
+    name = f"{chapter.watch}{test}" if chapter.compares else min(names)
     return [point for point in chapter.points if point.watch == name]
 
 
 def _limits(history: History, chapter: Chapter, measure: Measure | None) -> list[float]:
-    plan = history.eras[chapter.era].rollout
-    if chapter.rollout:
+    policy = history.eras[chapter.era]
+    plan = policy.rollout
+    if chapter.watch == HOLDOUT:
+        return [0.0]
+    if chapter.watch == EXPERIMENT:
+        return sorted({0.0 - policy.experiment.better_by, policy.experiment.worse_by})
+    if chapter.compares:
         return [] if plan is None else sorted({plan.promote_if_within, plan.roll_back_if_worse_by})
     return [] if measure is None else [round(measure.limit, 6)]
 
 
-def _sub(limits: Sequence[float], measure: Measure | None, *, rollout: bool) -> str:
-    if rollout:
+def _sub(limits: Sequence[float], measure: Measure | None, *, compared: str) -> str:
+    if compared == EXPERIMENT:
+        return "The arm minus the champion; the lines are where it is better, and where it is given up."
+    if compared == HOLDOUT:
+        return "All others minus those held out: below 0 the others lose less."
+    if compared:
         return "Challenger minus champion; the lines are the margins of promotion and rollback."
     words = f"The limit is {limits[0]:.4g}" if limits else ""
     if measure is not None and measure.reference is not None:
