@@ -310,6 +310,12 @@ def case_http_a_version_is_loaded_aside_and_unloaded() -> None:
     assert raw("/v2/repository/models/table/load", told)[0] == 200
     assert state() == "READY"
     assert rest.is_model_ready("table", "2", headers=HEADERS)
+    for found in (
+        over_rest(numbers(http, [1.0], [3.0]), model_version="2"),
+        over_grpc(numbers(grpc, [1.0], [3.0]), model_version="2"),
+    ):
+        same(found.as_numpy("y_pred"), [1031])
+    assert over_rest(numbers(http, [1.0], [3.0])).get_response()["model_version"] == "1"
     assert raw("/v2/repository/models/table/unload", told)[0] == 200
     assert state() == "UNAVAILABLE"
 

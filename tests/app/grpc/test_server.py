@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -14,9 +15,11 @@ from lossloop.access import AccessRole, bearer
 from lossloop.app.grpc.calls import CALLS
 from lossloop.app.grpc.messages import CLASSES, SERVICE
 from lossloop.app.grpc.server import GrpcServer
+from lossloop.app.http.bodies import MOST_BYTES
 from lossloop.app.system import free_port
-from lossloop.app.up import check_grpc
+from lossloop.app.up import Up, check_grpc
 from lossloop.core.clock import SECOND
+from lossloop.core.errors import InUse
 from tests.serve.models import Scripted
 from tests.serve.test_service import Place
 
@@ -191,3 +194,32 @@ def test_calls_are_counted(place: Place, model: str) -> None:
 
 def test_what_it_needs_is_installed() -> None:
     check_grpc()
+
+
+def test_a_port_that_is_taken_is_told_before_anything_starts(place: Place) -> None:
+    with socket.create_server((HOST, 0)) as taken:
+        port = taken.getsockname()[1]
+        up = Up(place.home, host=HOST, port=free_port(HOST), grpc_port=port)
+        with pytest.raises(InUse, match=f"{HOST}:{port} .* --grpc-port"):
+            up.start()
+    assert up.pids() == {}
+
+
+def test_a_call_that_is_larger_than_a_body_may_be_is_refused(place: Place, model: str) -> None:
+    raw = [bytes(MOST_BYTES)]
+    tensors = [{"name": "x", "datatype": "FP64", "shape": [MOST_BYTES // 8]}]
+    code, _ = refused(place, "ModelInfer", model_name=model, inputs=tensors, raw_input_contents=raw)
+    assert code == "RESOURCE_EXHAUSTED"
+
+
+def test_who_goes_away_does_not_stop_the_others(place: Place, model: str) -> None:
+    async def use(ask: Ask) -> Any:
+        gone = [asyncio.ensure_future(ask("ModelInfer", model_name=model, inputs=x(1.0))) for _ in range(8)]
+        await asyncio.sleep(0)
+        for each in gone:
+            each.cancel()
+        await asyncio.gather(*gone, return_exceptions=True)
+        return await ask("ModelInfer", model_name=model, inputs=x(2.0))
+
+    answer, _ = asking(place, use)
+    assert list(answer.outputs[0].contents.fp64_contents) == [3.5]

@@ -51,5 +51,7 @@ def test_a_shape_says_how_many_values_before_any_is_read() -> None:
     for shape in large:
         with pytest.raises(InputError, match="at most"):
             size_of("t", "FP64", shape)
+    with pytest.raises(InputError, match="at most 100000 rows and 100000 values"):
+        size_of("t", "BYTES", (100_000, 2))
     with pytest.raises(InputError, match="datatype 'FLOAT'; "):
         size_of("t", "FLOAT", (1,))

@@ -43,6 +43,8 @@ _CODES: tuple[tuple[type[LossloopError], grpc.StatusCode], ...] = (
 )
 _CLOSING = 1.0
 """Seconds that calls under way have once the server stops."""
+MOST_CALLS = 1000
+"""That are answered at once; more are refused with RESOURCE_EXHAUSTED."""
 _OPTIONS = (
     ("grpc.max_receive_message_length", MOST_BYTES),
     ("grpc.max_send_message_length", -1),
@@ -55,7 +57,7 @@ class GrpcServer:
 
     def __init__(self, running: Running, host: str, port: int) -> None:
         self._running = running
-        self._server = grpc.aio.server(options=_OPTIONS)
+        self._server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS)
         handlers = {
             name: grpc.unary_unary_rpc_method_handler(
                 self._handler(name, call, right, model_of),

@@ -9,7 +9,7 @@ from typing import Any
 
 from lossloop.core.errors import InputError
 from lossloop.serve.batch import MOST_ROWS
-from lossloop.serve.inference.datatypes import Values, check_datatype
+from lossloop.serve.inference.datatypes import BYTES, Values, check_datatype
 
 MOST_VALUES = 32 * 1024 * 1024
 """Of one tensor."""
@@ -76,9 +76,10 @@ def size_of(name: str, datatype: str, shape: Sequence[int]) -> int:
             f"{name}: a shape is a list of 1 to {MOST_DIMENSIONS} lengths from 0, not {list(shape)!r:.60}",
             field=f"inputs.{name}.shape",
         )
-    if shape[0] > MOST_ROWS or math.prod(shape) > MOST_VALUES:
+    most = MOST_ROWS if datatype == BYTES else MOST_VALUES  # texts belong to one feature each
+    if shape[0] > MOST_ROWS or math.prod(shape) > most:
         raise InputError(
-            f"{name}: at most {MOST_ROWS} rows and {MOST_VALUES} values are taken; send smaller batches",
+            f"{name}: at most {MOST_ROWS} rows and {most} values are taken; send smaller batches",
             field=f"inputs.{name}.shape",
         )
     return math.prod(shape)
