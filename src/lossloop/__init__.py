@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from lossloop.core.thresholds import Thresholds
     from lossloop.judges import profile_of
     from lossloop.losses import Loss, loss
-    from lossloop.registry import Feature, Manifest, Reference
+    from lossloop.registry import Feature, Manifest, Reference, Transform
 
 __version__ = "0.1.0"
 
@@ -62,6 +62,7 @@ __all__ = [
     "Thresholds",
     "Trained",
     "TrainingData",
+    "Transform",
     "Unreachable",
     "Verdict",
     "VerdictKind",
@@ -101,7 +102,7 @@ _HOMES = {
     "lossloop.core.thresholds": ("Thresholds",),
     "lossloop.judges": ("profile_of",),
     "lossloop.losses": ("Loss", "loss"),
-    "lossloop.registry": ("Feature", "Manifest", "Reference"),
+    "lossloop.registry": ("Feature", "Manifest", "Reference", "Transform"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

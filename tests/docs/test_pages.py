@@ -21,6 +21,7 @@ FOLLOWED = (
     ("how-to/run-it.md",),
     ("how-to/bring-your-history.md",),
     ("how-to/predict-a-file.md",),
+    ("how-to/one-feature-code.md",),
     ("how-to/recompute-a-loss.md", "how-to/see-metrics.md"),
     ("how-to/keep-seal-erase.md",),
     ("how-to/choose-thresholds.md",),

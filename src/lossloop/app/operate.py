@@ -23,6 +23,7 @@ from lossloop.app.home import Home
 from lossloop.app.judging import Lens
 from lossloop.app.policies import check_history, check_watches
 from lossloop.app.references import version_under
+from lossloop.app.transforming import tried_behind, try_version, with_transform
 from lossloop.app.trusting import approved, caller_here, trust_of
 from lossloop.core.clock import Clock, SystemClock
 from lossloop.core.errors import Conflict, InputError, InUse, PolicyError, StateError
@@ -32,11 +33,10 @@ from lossloop.ledger.postgres.database import Database
 from lossloop.ledger.postgres.leases import holders
 from lossloop.ledger.store import Store
 from lossloop.registry import CHAMPION, Approval, Manifest, versions
-from lossloop.serve.runtimes import EXTERNAL, check_name, runs_code
-from lossloop.serve.runtimes import load as load_runtime
+from lossloop.serve.runtimes import EXTERNAL, check_name
 from lossloop.serve.runtimes.guessing import runtime_of
 from lossloop.serve.runtimes.trial import tried
-from lossloop.serve.warming import warm
+from lossloop.serve.transforms import brings_code
 
 PATIENCE = 15.0
 
@@ -146,9 +146,11 @@ def register(
     *,
     file: str = "",
     signed: Approval | None = None,
+    transform: bytes | None = None,
 ) -> Result:
     """Try an artifact, store it, and register the version that it makes; see `prepared`."""
-    return obey(home, prepared(home, model, manifest, artifact, file=file, signed=signed))
+    made = prepared(home, model, manifest, artifact, file=file, signed=signed, transform=transform)
+    return obey(home, made)
 
 
 def prepared(
@@ -160,6 +162,7 @@ def prepared(
     file: str = "",
     signed: Approval | None = None,
     caller: Caller | None = None,
+    transform: bytes | None = None,
 ) -> Register:
     """Try an artifact and store it; the command that registers the version that it makes.
 
@@ -171,37 +174,40 @@ def prepared(
         file: The name of the artifact's file, where it has one.
         signed: A signature, where it brings code and somebody vouches for that.
         caller: Who registers it; None for who holds the token at hand.
+        transform: The bytes of the manifest's transform.
 
     Raises:
         Forbidden: It brings code, and nobody who may answers for it.
         InputError: The artifact cannot be loaded by its runtime, or does not fit the manifest.
         MissingExtra: The runtime's library is not installed.
     """
+    manifest = _with_runtime(manifest, artifact, file)
+    if manifest.transform is not None or transform is not None:
+        manifest, transform = with_transform(home.check().artifacts, manifest, transform)
+    parts = {} if transform is None else {digest(transform): transform}
+    if artifact is not None and manifest.runtime != EXTERNAL:
+        if not brings_code(manifest):
+            manifest = tried(manifest, artifact) if transform is None else tried_behind(manifest, artifact)
+        manifest = msgspec.structs.replace(manifest, artifact=digest(artifact))
+        parts[manifest.artifact] = artifact
+    approval, permit = None, None
+    if brings_code(manifest):  # nothing is run, nor kept, before somebody answers for it
+        approval = approved(manifest, signed, caller or caller_here(home), model)
+        permit = trust_of(home).allow(manifest, approval, f"{model} (new)")
+    if approval is not None or transform is not None:
+        try_version(manifest, parts, permit)
+    for data in parts.values():
+        home.check().artifacts.put(data)
+    return Register(model=model, manifest=manifest, approval=approval)
+
+
+def _with_runtime(manifest: Manifest, artifact: bytes | None, file: str) -> Manifest:
+    """The manifest with its runtime, which the artifact may tell."""
     if artifact is not None and not manifest.runtime:
         manifest = msgspec.structs.replace(manifest, runtime=runtime_of(artifact, file))
     if not manifest.runtime:
         raise InputError("say in the manifest which runtime the version has", field="runtime")
     check_name(manifest.runtime)
-    if manifest.runtime != EXTERNAL:
-        if artifact is None:
-            raise InputError(
-                f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact"
-            )
-        if runs_code(manifest.runtime):
-            return _with_code(home, model, manifest, artifact, signed, caller or caller_here(home))
-        manifest = tried(manifest, artifact)
-        stored = home.check().artifacts.put(artifact)
-        manifest = msgspec.structs.replace(manifest, artifact=stored)
-    return Register(model=model, manifest=manifest)
-
-
-def _with_code(
-    home: Home, model: str, manifest: Manifest, artifact: bytes, signed: Approval | None, caller: Caller
-) -> Register:
-    """The same where nothing is run, nor kept, before somebody answers for it."""
-    manifest = msgspec.structs.replace(manifest, artifact=digest(artifact))
-    approval = approved(manifest, signed, caller, model)
-    permit = trust_of(home).allow(manifest, approval, f"{model} (new)")
-    warm(manifest, load_runtime(manifest, artifact, permit))
-    home.check().artifacts.put(artifact)
-    return Register(model=model, manifest=manifest, approval=approval)
+    if manifest.runtime != EXTERNAL and artifact is None:
+        raise InputError(f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact")
+    return manifest

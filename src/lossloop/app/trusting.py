@@ -14,7 +14,8 @@ from lossloop.access.keys import KeyBook
 from lossloop.app.home import Home
 from lossloop.core.errors import Forbidden
 from lossloop.registry import Approval, Manifest, Version
-from lossloop.serve.runtimes import Permit, runs_code
+from lossloop.serve.runtimes import Permit
+from lossloop.serve.transforms import brings_code
 
 TOKEN = "LOSSLOOP_TOKEN"
 """The variable that holds a token, in place of the owner's."""
@@ -44,7 +45,7 @@ class Trust:
 
     def allow(self, manifest: Manifest, approval: Approval | None, name: str) -> Permit | None:
         """The same for one that is to be registered."""
-        if not runs_code(manifest.runtime):
+        if not brings_code(manifest):
             return None
         if approval is not None and approval.key:
             self._keys.check(approval.key, approval.signature, manifest.artifact, manifest.digest)
@@ -64,7 +65,7 @@ def approved(manifest: Manifest, signed: Approval | None, caller: Caller, model:
     Raises:
         Forbidden: It brings code, and neither is it signed nor is the caller an admin.
     """
-    if not runs_code(manifest.runtime):
+    if not brings_code(manifest):
         return None
     if signed is not None:
         # A name is not taken from who sends one: it is that of a token that was shown.

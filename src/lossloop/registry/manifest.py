@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -17,23 +16,10 @@ from lossloop.core.records import Record
 from lossloop.core.seasons import Season
 from lossloop.core.thresholds import Thresholds
 from lossloop.registry.approval import Approval
+from lossloop.registry.feature import Feature, FeatureKind
 from lossloop.registry.options import Options
 from lossloop.registry.process import Process
-
-
-class FeatureKind(StrEnum):
-    """What values a feature takes."""
-
-    NUMBER = "number"
-    CATEGORY = "category"
-
-
-class Feature(Record, frozen=True):
-    """One input of a version. A nullable one may be null or absent; the model imputes it."""
-
-    name: str
-    kind: FeatureKind = FeatureKind.NUMBER
-    nullable: bool = False
+from lossloop.registry.transform import Transform
 
 
 class Reference(Record, frozen=True):
@@ -95,6 +81,9 @@ class Manifest(Record, frozen=True):
     artifact: str = ""
     """Digest of the artifact's bytes; empty for external ones."""
     features: tuple[Feature, ...] = ()
+    """What callers send; with a transform, what that says."""
+    transform: Transform | None = None
+    """How raw inputs become what the model takes."""
     options: Options = _PLAIN
     """How the artifact is asked, where it leaves a choice."""
     reference: Reference | None = None
@@ -112,6 +101,10 @@ class Manifest(Record, frozen=True):
     def __post_init__(self) -> None:
         if self.options == _PLAIN:  # the very same object is left out of JSON, and so out of the digest
             msgspec.structs.force_setattr(self, "options", _PLAIN)
+        if self.transform is not None:
+            if self.features not in ((), self.transform.sent):
+                raise InputError("leave features out: callers send what the transform says", field="features")
+            msgspec.structs.force_setattr(self, "features", self.transform.sent)
         seen: set[str] = {""}
         for feature in self.features:
             if feature.name in seen:
@@ -119,6 +112,12 @@ class Manifest(Record, frozen=True):
                     f"each feature needs a name of its own, not {feature.name!r}", field="features"
                 )
             seen.add(feature.name)
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """Digests of all that a server of it needs."""
+        mine = () if not self.artifact else (self.artifact,)
+        return mine if self.transform is None else (*mine, self.transform.artifact)
 
     @property
     def digest(self) -> str:
@@ -140,3 +139,6 @@ class Version(Record, frozen=True):
     @property
     def name(self) -> str:
         return f"{self.model}:{self.number}"
+
+
+__all__ = ["Feature", "FeatureKind", "Manifest", "Reference", "Version"]

@@ -14,8 +14,9 @@ from lossloop.registry import Artifacts, Version, versions
 from lossloop.serve.arms import Arms
 from lossloop.serve.guarding import Guarding
 from lossloop.serve.lanes import Lane
-from lossloop.serve.runtimes import EXTERNAL, Permit, load
+from lossloop.serve.runtimes import EXTERNAL, Permit
 from lossloop.serve.schema import Schema
+from lossloop.serve.transforms import load_version
 from lossloop.serve.warming import warm
 
 Key = tuple[str, int]
@@ -209,7 +210,7 @@ class Fleet:
         manifest = version.manifest
         if manifest.runtime == EXTERNAL:
             return None
-        runtime = load(manifest, self._artifacts.get(manifest.artifact), self._permit(version))
+        runtime = load_version(manifest, self._artifacts.get, self._permit(version))
         return Lane(version, runtime, task, inline=warm(manifest, runtime))
 
 

@@ -36,6 +36,7 @@ def register(
     /,
     *,
     artifact: Annotated[Path | None, Parameter(name="--artifact")] = None,
+    transform: Annotated[Path | None, Parameter(name="--transform")] = None,
     signature: Annotated[Path | None, Parameter(name="--signature")] = None,
     state: StatePath = DEFAULT_STATE,
     json: Json = False,
@@ -51,6 +52,8 @@ def register(
         its features.
     artifact
         The model's file; left out where another system serves the version (runtime `external`).
+    transform
+        The file of the manifest's transform: an ONNX graph, or Python source.
     signature
         What `lossloop sign` wrote: somebody vouches for a version that brings code.
     state
@@ -63,7 +66,8 @@ def register(
     read = Manifest() if manifest is None else manifest_of(manifest)
     data, name = (None, "") if artifact is None else (bytes_of(artifact), artifact.name)
     signed = None if signature is None else signature_of(signature)
-    result = operate.register(home(state), model, read, data, file=name, signed=signed)
+    made = None if transform is None else bytes_of(transform)
+    result = operate.register(home(state), model, read, data, file=name, signed=signed, transform=made)
     answer(msgspec.to_builtins(result), as_json=json, words=result.message)
 
 

@@ -38,6 +38,7 @@ _COMMANDS = {
     "thresholds": ("lossloop.app.cli.thresholds:thresholds", "Learn from which scores on what is done."),
     "check policy": ("lossloop.app.cli.check:policy", "Hold a policy against the past."),
     "check version": ("lossloop.app.cli.version:version", "Check a version before it takes traffic."),
+    "check skew": ("lossloop.app.cli.skew:skew", "Recompute sampled predictions, and compare."),
     "check retraining": ("lossloop.app.cli.retraining:retraining", "Replay the past: how often to retrain."),
     "ledger seal": ("lossloop.app.cli.ledger:seal", "Turn finished segments into Parquet."),
     "ledger verify": ("lossloop.app.cli.ledger:verify", "Check every checksum of the log."),

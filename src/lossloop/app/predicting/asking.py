@@ -16,6 +16,7 @@ from lossloop.app.predicting.places import Input
 from lossloop.app.predicting.progress import Batch, Read, all_batches
 from lossloop.app.predicting.reading import Held, Naming
 from lossloop.app.predicting.scoring import Packed
+from lossloop.app.trusting import trust_of
 from lossloop.core.clock import Micros
 from lossloop.core.errors import Conflict, InputError, UnknownName
 from lossloop.core.ids import digest
@@ -156,6 +157,7 @@ def _version(
         raise InputError(f"{version.name} does not say its features; register it with them", field="features")
     packed = Packed(
         name=version.name, digest=version.digest, task=traffic.task, manifest=manifest,
-        artifacts={manifest.artifact: home.artifacts.get(manifest.artifact)},
+        artifacts={each: home.artifacts.get(each) for each in manifest.artifacts},
+        permit=trust_of(home).permit(version),
     )  # fmt: skip
     return version, traffic.champion, packed

@@ -18,8 +18,9 @@ from lossloop.core.errors import InputError, MissingExtra
 from lossloop.core.tasks import Task, read_prediction
 from lossloop.registry import Manifest
 from lossloop.serve import columns as rules
-from lossloop.serve.runtimes import Columns, Runtime, load
+from lossloop.serve.runtimes import Columns, Permit, Runtime
 from lossloop.serve.runtimes.base import Floats
+from lossloop.serve.transforms import load_version
 
 MOST_ALONE = 32
 """Rows that are asked alone and all fail, before it is the model and not the rows."""
@@ -35,6 +36,8 @@ class Packed:
     manifest: Manifest
     artifacts: Mapping[str, bytes]
     """By their digests."""
+    permit: Permit | None = None
+    """Shows that somebody answers for the code that it brings."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +72,7 @@ def score(columns: Columns, *, packed: Packed) -> Scored:
 
 def opened(packed: Packed) -> Runtime:
     """A version's runtime, made of what was sent along."""
-    manifest = packed.manifest
-    return load(manifest, packed.artifacts[manifest.artifact])
+    return load_version(packed.manifest, packed.artifacts.__getitem__, packed.permit)
 
 
 def release() -> None:

@@ -23,10 +23,10 @@ _TYPES: Mapping[str, type[np.generic]] = {
     "tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(float16)": np.float16,
     "tensor(int64)": np.int64, "tensor(int32)": np.int32, "tensor(bool)": np.bool_,
 }  # fmt: skip
-_TEXT = "tensor(string)"
+TEXT = "tensor(string)"
 _MAPS = "seq(map("
 """How the types of chances begin that a converter made a dictionary of, for each row one."""
-_LABELS = ("tensor(int64)", _TEXT)
+_LABELS = ("tensor(int64)", TEXT)
 
 
 class OnnxRuntime:
@@ -35,7 +35,7 @@ class OnnxRuntime:
     native = True
 
     def __init__(self, artifact: bytes, manifest: Manifest) -> None:
-        session = _session(artifact)
+        session = session_of(artifact)
         inputs, wanted = session.get_inputs(), kinds(manifest.features)
         self._matrix: Matrix | None = None
         if _is_table(inputs, manifest.features):
@@ -46,7 +46,7 @@ class OnnxRuntime:
             self._input = table.name
         else:
             order(manifest.features, [each.name for each in inputs], len(inputs))
-        self._types = {each.name: _type(each, wanted.get(each.name)) for each in inputs}
+        self._types = {each.name: type_of(each, wanted.get(each.name)) for each in inputs}
         self._output, self._binary = _output(session.get_outputs(), manifest.options.output)
         self._session = session
 
@@ -54,7 +54,7 @@ class OnnxRuntime:
         if self._matrix is not None:
             feeds = {self._input: self._matrix.of(columns)}
         else:
-            feeds = {name: _column(columns[name], kind) for name, kind in self._types.items()}
+            feeds = {name: fed(columns[name], kind) for name, kind in self._types.items()}
         try:
             (found,) = self._session.run([self._output], feeds)
         except Exception as error:  # a dozen classes of its own, and no root of them
@@ -69,16 +69,17 @@ class OnnxRuntime:
 
 def features(artifact: bytes) -> tuple[Feature, ...] | None:
     """What the model knows of its features: its inputs; None where it takes all of them as one table."""
-    inputs = _session(artifact).get_inputs()
-    if len(inputs) == 1 and not _is_column(inputs[0]):
+    inputs = session_of(artifact).get_inputs()
+    if len(inputs) == 1 and not _isfed(inputs[0]):
         return None
     return tuple(
-        Feature(name=each.name, kind=FeatureKind.CATEGORY if each.type == _TEXT else FeatureKind.NUMBER)
+        Feature(name=each.name, kind=FeatureKind.CATEGORY if each.type == TEXT else FeatureKind.NUMBER)
         for each in inputs
     )
 
 
-def _session(artifact: bytes) -> Any:
+def session_of(artifact: bytes) -> Any:
+    """A session on one thread; InputError where the bytes are no model."""
     found = library("onnxruntime", "onnx")
     options = found.SessionOptions()
     options.intra_op_num_threads = 1
@@ -88,7 +89,7 @@ def _session(artifact: bytes) -> Any:
         return found.InferenceSession(artifact, options, providers=["CPUExecutionProvider"])
 
 
-def _is_column(given: Any) -> bool:
+def _isfed(given: Any) -> bool:
     return len(given.shape) < 2 or given.shape[1] == 1
 
 
@@ -96,7 +97,7 @@ def _is_table(inputs: Sequence[Any], features: Sequence[Feature]) -> bool:
     """Whether one input takes all features; one that has a feature's name is that feature."""
     if len(inputs) != 1 or len(inputs[0].shape) != 2:
         return False
-    return not _is_column(inputs[0]) or [each.name for each in features] != [inputs[0].name]
+    return not _isfed(inputs[0]) or [each.name for each in features] != [inputs[0].name]
 
 
 def _number(given: Any) -> type[np.floating[Any]]:
@@ -106,9 +107,9 @@ def _number(given: Any) -> type[np.floating[Any]]:
     return found
 
 
-def _type(given: Any, kind: FeatureKind | None) -> type[np.generic] | None:
+def type_of(given: Any, kind: FeatureKind | None) -> type[np.generic] | None:
     """As what a column goes in; None for texts."""
-    if given.type == _TEXT:
+    if given.type == TEXT:
         if kind is FeatureKind.NUMBER:
             raise InputError(
                 f"feature {given.name!r} is a number, and the model takes texts", field="features"
@@ -143,7 +144,8 @@ def _output(outputs: Sequence[Any], wanted: str) -> tuple[str, bool]:
     )
 
 
-def _column(column: np.ndarray[Any, Any], kind: type[np.generic] | None) -> np.ndarray[Any, Any]:
+def fed(column: np.ndarray[Any, Any], kind: type[np.generic] | None) -> np.ndarray[Any, Any]:
+    """A column as a model takes it: shape (n, 1); texts where `kind` is None."""
     if kind is None:
         return np.array([value or "" for value in column.tolist()], dtype=object)[:, None]
     with np.errstate(over="ignore"):
