@@ -11,6 +11,7 @@ from lossloop.act.policy import Policy
 from lossloop.app.books import Books
 from lossloop.app.home import Home
 from lossloop.app.judging import Lens
+from lossloop.app.transforming import tried_behind
 from lossloop.app.trusting import approved, caller_here, trust_of
 from lossloop.app.versions.base import Arm, Case, Report
 from lossloop.app.versions.catalogue import CHECKS
@@ -20,10 +21,10 @@ from lossloop.core.errors import InputError, LossloopError
 from lossloop.core.ids import digest
 from lossloop.core.records import Record
 from lossloop.registry import CHAMPION, Manifest, Version, versions
-from lossloop.serve.runtimes import EXTERNAL, check_name, runs_code
-from lossloop.serve.runtimes import load as load_runtime
+from lossloop.serve.runtimes import EXTERNAL, check_name
 from lossloop.serve.runtimes.guessing import runtime_of
 from lossloop.serve.runtimes.trial import tried
+from lossloop.serve.transforms import brings_code, load_version
 
 ELSEWHERE = "another system serves it, so its answers cannot be tried here"
 
@@ -96,8 +97,12 @@ def _asked(home: Home, books: Books, question: Question) -> Arm:
     if manifest.runtime != EXTERNAL:
         approval = approved(manifest, None, caller_here(home), question.model)
         permit = trust_of(home).allow(manifest, approval, f"{question.model} (new)")
-        data = home.artifacts.get(manifest.artifact) if artifact is None else artifact
-        runtime, why_not = load_runtime(manifest, data, permit), ""
+        own = {} if artifact is None else {manifest.artifact: artifact}
+
+        def get(name: str) -> bytes:
+            return own[name] if name in own else home.artifacts.get(name)
+
+        runtime, why_not = load_version(manifest, get, permit), ""
     return Arm(name=question.model, manifest=manifest, runtime=runtime, why_not=why_not)
 
 
@@ -114,8 +119,10 @@ def _completed(manifest: Manifest, artifact: bytes | None, file: str) -> Manifes
                 f"a version with runtime {manifest.runtime!r} needs an artifact", field="artifact"
             )
         return manifest
-    if not runs_code(manifest.runtime):
-        manifest = tried(manifest, artifact)
+    if not brings_code(manifest):
+        manifest = (
+            tried(manifest, artifact) if manifest.transform is None else tried_behind(manifest, artifact)
+        )
     return msgspec.structs.replace(manifest, artifact=digest(artifact))
 
 
@@ -124,8 +131,8 @@ def _registered(home: Home, version: Version) -> Arm:
     runtime, why_not = None, ELSEWHERE
     if version.manifest.runtime != EXTERNAL:
         try:
-            data = home.artifacts.get(version.manifest.artifact)
-            runtime, why_not = load_runtime(version.manifest, data, trust_of(home).permit(version)), ""
+            permit = trust_of(home).permit(version)
+            runtime, why_not = load_version(version.manifest, home.artifacts.get, permit), ""
         except LossloopError as error:
             why_not = f"it cannot be loaded: {error}"
     return Arm(
