@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lossloop.app import operate
-from lossloop.app.commands import Promote
+from lossloop.app.commands import Promote, Register
 from lossloop.app.home import Home, init
 from lossloop.app.predicting import Naming, Order, inputs, open_output
 from lossloop.app.predicting.asking import Asked, begun
@@ -114,7 +114,8 @@ def test_without_a_champion_nobody_answers(tmp_path: Path) -> None:
 
 def test_a_version_that_does_not_say_its_features_cannot_read_a_file(tmp_path: Path) -> None:
     home = house(tmp_path / "s")
-    operate.register(home, MODEL, Manifest(runtime="onnx"), additive())
+    stored = Manifest(runtime="onnx", artifact=home.artifacts.put(additive()))
+    operate.obey(home, Register(model=MODEL, manifest=stored))
     with pytest.raises(InputError, match="does not say its features"):
         begun(home, order_of(parquet(tmp_path / "a.parquet", rows(2)), version=2), now=NOW)
 
