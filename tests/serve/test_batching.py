@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import pytest
 
 from lossloop.core.clock import ManualClock
-from lossloop.core.errors import StorageFull
+from lossloop.core.errors import Overloaded, StorageFull
 from lossloop.ledger.base import Position
 from lossloop.serve import batching
 from lossloop.serve.arms import Arms
@@ -85,19 +85,58 @@ def test_what_comes_while_a_batch_runs_is_the_next_one() -> None:
     asyncio.run(check())
 
 
-def test_the_next_batch_does_not_wait_for_the_disk() -> None:
+def test_what_comes_while_the_disk_writes_is_the_next_one() -> None:
     async def check() -> None:
         disk = Disk()
         disk.free.clear()
         batches, found = made(disk), arms()
         first = batches.ask(found, drawn(found), asked(1), PATIENT)
         await asyncio.sleep(0.01)
-        second = batches.ask(found, drawn(found), asked(2), PATIENT)
+        others = [batches.ask(found, drawn(found), asked(x), PATIENT) for x in (2, 3)]
         await asyncio.sleep(0.01)
         assert not first.done(), "nothing is answered before it is durable"
         disk.free.set()
-        assert [ys(await first), ys(await second)] == [[2.0], [4.0]]
-        assert disk.rows == [1, 1]
+        assert [ys(await each) for each in (first, *others)] == [[2.0], [4.0], [6.0]]
+        assert disk.rows == [1, 2]
+
+    asyncio.run(check())
+
+
+def test_a_version_with_a_thread_does_not_wait_for_the_disk() -> None:
+    asked_for: list[int] = []
+
+    def noted(xs: list[float]) -> list[float]:
+        asked_for.append(len(xs))
+        return doubled(xs)
+
+    async def check() -> None:
+        disk = Disk()
+        disk.free.clear()
+        batches, found = made(disk), arms(champion=noted, inline=0)
+        futures = []
+        for number in (1, 2):
+            futures.append(batches.ask(found, drawn(found), asked(number), PATIENT))
+            while len(asked_for) < number:
+                await asyncio.sleep(0.001)
+        assert not any(each.done() for each in futures)
+        disk.free.set()
+        assert [ys(await each) for each in futures] == [[2.0], [4.0]]
+
+    asyncio.run(check())
+
+
+def test_more_rows_than_can_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batching, "MOST_WAITING", 3)
+
+    async def check() -> None:
+        disk = Disk()
+        batches, found = made(disk), arms()
+        taken = [batches.ask(found, drawn(found), asked(1, 2), PATIENT) for _ in range(2)]
+        with pytest.raises(Overloaded, match="4 rows wait to be answered; send this again in a second"):
+            batches.ask(found, drawn(found), asked(3), PATIENT)
+        for each in taken:
+            assert ys(await each) == [2.0, 4.0]
+        assert ys((await ask(batches, found, [3]))[0]) == [6.0]
 
     asyncio.run(check())
 

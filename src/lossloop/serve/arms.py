@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from lossloop.core.clock import SECOND
 from lossloop.core.records import Role
 from lossloop.core.traffic import Traffic
 from lossloop.serve.asked import Asked
 from lossloop.serve.assign import UNDRAWN, Drawn, assign, override
-from lossloop.serve.guarding import Guards
+from lossloop.serve.guarding import Guards, Patience
 from lossloop.serve.lanes import Lane
 from lossloop.serve.schema import Schema
+
+LONGEST = 30.0
+"""Seconds that a version is waited for where no policy says so."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,13 +41,20 @@ class Arms:
     """The champion, where every row is drawn to it."""
     guards: Guards
     """What stands between the versions and the callers."""
+    patience: Patience
+    """How long a version is waited for where the caller does not say."""
 
     @classmethod
     def of(cls, traffic: Traffic, schema: Schema, lanes: Mapping[int, Lane], guards: Guards) -> Arms:
         """Arms of this traffic."""
         certain = not traffic.held_out and (traffic.shadow or not traffic.arms) and not traffic.only
         always = assign(traffic, [""], {})[0] if certain else None
-        return cls(traffic=traffic, schema=schema, lanes=lanes, always=always, guards=guards)
+        deadline = traffic.serving.deadline
+        limit = LONGEST if deadline is None else deadline / SECOND
+        patience = Patience(deadline=limit, limit=limit)
+        return cls(
+            traffic=traffic, schema=schema, lanes=lanes, always=always, guards=guards, patience=patience
+        )
 
     def draw(self, asked: Asked) -> Sequence[Drawn]:
         """Who is to answer each row; a unit keeps its arm, a row without one is drawn by its own id."""
@@ -55,8 +66,13 @@ class Arms:
     def override(self, version: int, lane: Lane) -> tuple[Arms, Drawn]:
         """Arms with a version that a caller names, and what rows for it are: nobody else answers them."""
         lanes = {**self.lanes, version: lane}
-        arms = replace(self, lanes=lanes)
-        return (self if version in self.lanes else arms), override(version)
+        arms = self if version in self.lanes else replace(self, lanes=lanes)
+        return arms, override(version)
+
+    def runs_inline(self, drawn: Drawn) -> bool:
+        """Whether the version that rows are drawn to runs in the event loop."""
+        lane = self.lanes.get(drawn.version)
+        return lane is not None and lane.inline > 0
 
     def after(self, drawn: Drawn) -> Iterator[Turn]:
         """Whom to ask for rows that were drawn to a version, until one of them has an answer.

@@ -1,7 +1,8 @@
 """Micro-batching: requests that meet are answered, and logged, together.
 
-Nobody waits to be met: a batch is what has come within one turn of the event loop, or while the batch before
-it was run.
+Nobody waits to be met: a batch is what has come while the batch before it was run. Where that is a matter of
+microseconds in the event loop, it is what has come while the batch before it was written: a row that was
+answered sooner would have to wait for the disk all the same.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from lossloop.core.clock import Clock
+from lossloop.core.errors import Overloaded
 from lossloop.ledger.base import Position
 from lossloop.serve.arms import Arms
 from lossloop.serve.asked import Asked
@@ -24,6 +25,8 @@ from lossloop.serve.unanswered import Unanswered
 
 MOST_TOGETHER = 4096
 """Rows of a batch to which no more are added."""
+MOST_WAITING = 200_000
+"""Rows that may wait for their batch; more are refused rather than kept in memory."""
 
 Reply = tuple[Sequence[Answer | Unanswered], Position | None]
 """What became of one request's rows, and where the log stands."""
@@ -37,7 +40,8 @@ class _Request:
     future: asyncio.Future[Reply]
 
 
-_Key = tuple[Arms, Drawn, Patience]
+_Key = Arms | tuple[Arms, Drawn, Patience]
+"""What a batch has in common; the arms alone where all rows go one way, and wait as long as is usual."""
 
 
 class Batches:
@@ -52,17 +56,22 @@ class Batches:
         self._append = append
         self._clock = clock
         self._waiting: dict[_Key, list[_Request]] = {}
+        self._rows = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def ask(self, arms: Arms, drawn: Drawn, asked: Asked, patience: Patience) -> asyncio.Future[Reply]:
         """Have rows answered that were drawn to one arm."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        key = (arms, drawn, patience)
+        usual = drawn is arms.always and patience is arms.patience
+        key = arms if usual else (arms, drawn, patience)
+        if self._rows > MOST_WAITING:
+            raise Overloaded(f"{self._rows} rows wait to be answered; send this again in a second")
         waiting = self._waiting.get(key)
         if waiting is None:
             waiting = self._waiting[key] = []
-            self._begin(self._work(key, waiting))
+            self._begin(self._work(key, waiting, arms, drawn, patience))
         waiting.append(_Request(asked, future))
+        self._rows += len(asked)
         return future
 
     def _begin(self, work: Awaitable[None]) -> None:
@@ -70,31 +79,43 @@ class Batches:
         self._tasks.add(task)  # a task that nobody holds may be collected
         task.add_done_callback(self._tasks.discard)
 
-    async def _work(self, key: _Key, waiting: list[_Request]) -> None:
+    async def _work(
+        self, key: _Key, waiting: list[_Request], arms: Arms, drawn: Drawn, patience: Patience
+    ) -> None:
         """Answer what waits, and what has come meanwhile, until nothing has."""
-        arms, drawn, patience = key
         try:
             while waiting:
                 requests = _some(waiting)
+                self._rows -= sum(len(request.asked) for request in requests)
                 parts = [request.asked for request in requests]
                 try:
                     answered = await answer(arms, drawn, parts, patience, now=self._clock.now())
                 except Exception as error:  # noqa: BLE001 - who waits is told; the next batch gets its turn
                     _refuse(requests, error)
                     continue
-                self._log(requests, answered)
+                told = self._log(requests, answered)
+                if arms.runs_inline(drawn):
+                    await told
+                else:
+                    self._begin(told)
         finally:
             del self._waiting[key]
+            self._rows -= sum(len(request.asked) for request in waiting)
             _refuse(waiting, asyncio.CancelledError())
 
-    def _log(self, requests: Sequence[_Request], answered: Answered) -> None:
-        """Make a batch durable, then tell its requests; the next one does not wait for the disk."""
-        if answered.draft is None:
-            _tell(requests, answered, None)
-            return
-        rows = sum(isinstance(each, Answer) for each in answered.answers)
-        written = asyncio.ensure_future(self._append(rows, answered.draft))
-        written.add_done_callback(partial(_told, requests, answered))
+    async def _log(self, requests: Sequence[_Request], answered: Answered) -> None:
+        """Make a batch durable, then tell its requests."""
+        position = None
+        if answered.draft is not None:
+            rows = sum(isinstance(each, Answer) for each in answered.answers)
+            try:
+                position = await self._append(rows, answered.draft)
+            except Exception as error:  # noqa: BLE001 - whatever the disk ends with, who waits is told
+                if rows:
+                    _refuse(requests, error)
+                    return
+                # Why there is no answer says more than that this could not be kept.
+        _tell(requests, answered, position)
 
 
 def _some(waiting: list[_Request]) -> list[_Request]:
@@ -108,16 +129,6 @@ def _some(waiting: list[_Request]) -> list[_Request]:
     taken = waiting[:stop]
     del waiting[:stop]
     return taken
-
-
-def _told(requests: Sequence[_Request], answered: Answered, written: asyncio.Future[Position]) -> None:
-    error = asyncio.CancelledError() if written.cancelled() else written.exception()
-    if error is None:
-        _tell(requests, answered, written.result())
-    elif all(isinstance(each, Unanswered) for each in answered.answers):
-        _tell(requests, answered, None)  # why there is no answer says more than that this could not be kept
-    else:
-        _refuse(requests, error)
 
 
 def _tell(requests: Sequence[_Request], answered: Answered, position: Position | None) -> None:

@@ -18,6 +18,11 @@ def reason_of(error: LossloopError) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(error).__name__).lower()
 
 
+def key_of(name: str, **labels: str) -> tuple[str, Labels]:
+    """What a counter is kept under."""
+    return name, tuple(sorted(labels.items()))
+
+
 @dataclass(kw_only=True)
 class Counters:
     """Numbers that only grow, by name and labels."""
@@ -27,11 +32,15 @@ class Counters:
     def add(self, name: str, count: int = 1, **labels: str) -> None:
         """Count."""
         if count:
-            self.values[name, tuple(sorted(labels.items()))] += count
+            self.values[key_of(name, **labels)] += count
+
+    def count(self, key: tuple[str, Labels]) -> None:
+        """Count one of what `key_of` names: for what is counted with every request."""
+        self.values[key] += 1
 
     def get(self, name: str, **labels: str) -> int:
         """A number; 0 where nothing was counted."""
-        return self.values.get((name, tuple(sorted(labels.items()))), 0)
+        return self.values.get(key_of(name, **labels), 0)
 
 
 class Sizes:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from lossloop.core.clock import SECOND, Clock
+from lossloop.core.clock import Clock
 from lossloop.core.errors import InputError, LossloopError, UnknownName
 from lossloop.core.thresholds import Thresholds
 from lossloop.ledger.base import LogReader, Position
@@ -34,9 +35,6 @@ from lossloop.serve.rowwise import Terms
 from lossloop.serve.telling import Teller
 from lossloop.serve.unanswered import Unanswered, problem_of, raise_where_all_failed
 from lossloop.serve.wishes import USUAL, Wish
-
-LONGEST = 30.0
-"""Seconds that a version is waited for where no policy says so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +107,7 @@ class Service:
             answers, asked, places, sent = self._sort(model, found)
         position = None
         if len(asked):
-            with self._repeats.held(model, [each for _, each in sent]):
+            with self._repeats.held(model, [each for _, each in sent]) if sent else _NOTHING_HELD:
                 said, position = await self._ask(arms, asked, wish)
                 self.teller.tell()
                 for place, each in zip(places, said, strict=True):
@@ -242,10 +240,14 @@ def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
     return Frame(kind=kind, time=terms.now, batch=batch)
 
 
+_NOTHING_HELD = contextlib.nullcontext()
+
+
 def _patience(arms: Arms, wish: Wish) -> Patience:
-    deadline = arms.traffic.serving.deadline
-    limit = LONGEST if deadline is None else deadline / SECOND
-    return Patience(deadline=limit if wish.deadline is None else min(limit, wish.deadline), limit=limit)
+    usual = arms.patience
+    if wish.deadline is None or wish.deadline >= usual.limit:
+        return usual
+    return Patience(deadline=wish.deadline, limit=usual.limit)
 
 
 def _last(positions: Iterable[Position | None]) -> Position | None:

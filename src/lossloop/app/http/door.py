@@ -18,7 +18,7 @@ from lossloop.app.http.problems import Unsupported, details, problem, status_of
 from lossloop.app.running import Running
 from lossloop.core.clock import SECOND, parse_duration
 from lossloop.core.errors import InputError, LossloopError
-from lossloop.serve.counters import reason_of
+from lossloop.serve.counters import Labels, key_of, reason_of
 from lossloop.serve.wishes import USUAL, Wish
 
 LONGEST_WAIT = 60.0
@@ -46,6 +46,7 @@ class Door:
         self._endpoint = endpoint
         self._running = running
         self._bodies = bodies
+        self._counters: dict[int, tuple[str, Labels]] = {}
         self._names_model = "model" in getattr(endpoint.body, "__struct_fields__", ())
         self._reader = None if endpoint.body is None else msgspec.json.Decoder(endpoint.body)
 
@@ -65,9 +66,17 @@ class Door:
         except Exception as error:  # noqa: BLE001 - the fault of one request is not the end of the others
             traceback.print_exc()
             status, reply = 500, _fault(error)
-        method, template = self._endpoint.method, self._endpoint.path
-        counters.add("requests", method=method, path=template, status=str(status))
+        counters.count(self._counter(status))
         await respond(send, status, reply)
+
+    def _counter(self, status: int) -> tuple[str, Labels]:
+        """Under what a request with this status is counted."""
+        found = self._counters.get(status)
+        if found is None:
+            method, template = self._endpoint.method, self._endpoint.path
+            found = key_of("requests", method=method, path=template, status=str(status))
+            self._counters[status] = found
+        return found
 
     async def _answer(
         self, running: Running, path: dict[str, str], scope: Scope, receive: Receive

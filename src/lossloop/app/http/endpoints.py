@@ -47,7 +47,7 @@ from lossloop.serve.service import Answer, Receipt
 from lossloop.serve.wishes import Wish
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True)
 class Call:
     """A request, read: its path's names, its body, and how long it is willing to wait for the fold."""
 
