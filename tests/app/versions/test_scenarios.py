@@ -135,7 +135,10 @@ def test_no_scenarios_are_skipped() -> None:
     assert scenarios.check(case()).finding.status is Status.SKIPPED
 
 
-@given(slope=st.floats(-3, 3), add=st.floats(0.01, 2), within=st.floats(0, 0.5))
+THOUSANDTHS = st.integers(0, 500).map(lambda number: number / 1_000)
+
+
+@given(slope=st.floats(-3, 3), add=THOUSANDTHS.map(lambda each: each + 0.01), within=THOUSANDTHS)
 def test_a_direction_holds_just_where_every_row_says_so(slope: float, add: float, within: float) -> None:
     found = tried(
         arm(sigmoid(slope=slope)), kind="direction", feature="x", add=add, must="not_fall", within=within,
