@@ -7,11 +7,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from lossloop.act.checks import Check, Finding, Status
 from lossloop.app import operate
 from lossloop.app.commands import Promote
+from lossloop.app.converting import convert
 from lossloop.app.versions import Question, check_version, parity
 from lossloop.app.versions.base import Arm
 from lossloop.registry import Manifest
@@ -149,3 +151,22 @@ def test_the_original_is_found_by_its_artifact(tmp_path: Path) -> None:
         found = {each.check: each for each in check_version(desk.home, question).checked.findings}
         assert found[Check.PARITY].status is status
         assert found[Check.PARITY].figures["recent_rows"] == 20
+
+
+def test_what_convert_writes_is_what_is_read(tmp_path: Path) -> None:
+    """The lineage is one contract: what `lossloop convert` makes passes here."""
+    desk = Desk.at(tmp_path / "s")
+    desk.policy()
+    operate.register(desk.home, MODEL, tiny_manifest("original"), tiny_model())
+    desk.obey(Promote(model=MODEL, version=1))
+    table = pa.table({"x": [0.0, 1.0, -1.0], "y": [1.0, None, 2.0], "colour": ["red", None, "blue"]})
+    made = convert(tiny_model(), tiny_manifest("original"), table, name="m:1")
+    rows: list[dict[str, Any]] = [{"x": row / 10.0, "colour": "red"} for row in range(20)]
+    desk.send(asked(1, [0.25] * 20, desk.ids(20), features=rows))
+    question = Question(model=MODEL, manifest=made.manifest, artifact=made.artifact, seconds=0.01)
+    report = check_version(desk.home, question)
+    found = next(each for each in report.checked.findings if each.check is Check.PARITY)
+    assert found.status is Status.PASSED
+    assert found.figures["rows"] == 3
+    assert found.figures["recent_rows"] == 20
+    assert found.figures["recent_largest"] == 0.0
