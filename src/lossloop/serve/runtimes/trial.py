@@ -141,7 +141,8 @@ def _missing(words: str) -> MissingExtra:
     return error
 
 
-def _main() -> None:
+def main() -> None:
+    """Try what standard input holds: the length of a manifest in 8 bytes, it, and an artifact."""
     sent = sys.stdin.buffer.read()
     size = int.from_bytes(sent[:8])
     manifest = msgspec.json.decode(sent[8 : 8 + size], type=Manifest)
@@ -156,4 +157,4 @@ def _main() -> None:
 
 
 if __name__ == "__main__":
-    _main()
+    main()
