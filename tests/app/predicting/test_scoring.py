@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,10 @@ from lossloop.app.predicting.scoring import (
     release,
     score,
 )
-from lossloop.core.errors import InputError
+from lossloop.core.errors import Forbidden, InputError
 from lossloop.core.tasks import Task
-from lossloop.registry import Manifest
+from lossloop.registry import Feature, Manifest
+from lossloop.serve.runtimes import Permit
 from tests.serve.models import FEATURES, Scripted, additive
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -144,4 +147,18 @@ def test_a_version_is_loaded_once_in_each_thread_and_given_back() -> None:
     release()
     work()
     assert found[-1] == found[0]
+    release()
+
+
+def test_a_version_with_code_answers_files_too_where_somebody_answers_for_it() -> None:
+    source = b"def predict(columns): return columns['x'] * 2"
+    packed = Packed(
+        name="m:1", digest="d", task=Task.REGRESSION, artifacts={"a": source}, permit=Permit(name="m:1"),
+        manifest=Manifest(runtime="python", artifact="a", features=(Feature(name="x"),)),
+    )  # fmt: skip
+    sent = pickle.loads(pickle.dumps(packed))  # as Dask and Ray send it
+    assert score({"x": np.arange(3.0)}, packed=sent).y_pred.tolist() == [0.0, 2.0, 4.0]
+    release()
+    with pytest.raises(Forbidden, match="runs code of its own"):
+        score({"x": np.arange(3.0)}, packed=replace(packed, permit=None))
     release()
