@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.act.checks import Check, Status
@@ -41,6 +41,7 @@ def column(values: list[Any]) -> Array:
 # Columns.
 
 
+@settings(max_examples=40)
 @given(FEATURES, st.data())
 def test_a_row_fits_just_where_serving_would_take_it(features: list[Feature], data: st.DataObject) -> None:
     """The same schema, read by column here and by row where requests come in."""
@@ -221,6 +222,7 @@ def test_figures_that_are_no_numbers_are_left_out() -> None:
     assert found.figures == {"a": 1.0, "d": 2.0}
 
 
+@settings(max_examples=40)
 @given(st.integers(0, 50), st.integers(1, 20))
 def test_rows_are_drawn_alike_each_time_in_their_order(count: int, most: int) -> None:
     rows = np.arange(count) * 3

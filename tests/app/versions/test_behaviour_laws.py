@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.act.checks import Status
@@ -36,6 +36,7 @@ def figures(found: Case) -> dict[str, float]:
     return behaviour.check(found).finding.figures
 
 
+@settings(max_examples=30)
 @given(CHANCES, CHANCES, st.integers(0, 500).map(lambda n: n / 1_000))
 def test_flips_are_those_of_the_definition_and_the_same_the_other_way(
     ours: list[float], theirs: list[float], moved_by: float
@@ -47,6 +48,7 @@ def test_flips_are_those_of_the_definition_and_the_same_the_other_way(
     assert one["largest"] == max(abs(a - b) for a, b in zip(ours, theirs, strict=True))
 
 
+@settings(max_examples=30)
 @given(CHANCES, CUTS)
 def test_equal_cut_offs_and_scores_never_flip(values: list[float], cuts: list[float]) -> None:
     made = Thresholds(actions=NAMES[: len(cuts) + 1], least=tuple(cuts))
@@ -54,6 +56,7 @@ def test_equal_cut_offs_and_scores_never_flip(values: list[float], cuts: list[fl
     assert figures(found)["flips"] == 0
 
 
+@settings(max_examples=30)
 @given(CHANCES, CHANCES, CUTS, CUTS)
 def test_a_flip_of_actions_is_another_name(
     ours: list[float], theirs: list[float], mine: list[float], other: list[float]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lossloop.act.checks import Status
@@ -138,6 +138,7 @@ def test_no_scenarios_are_skipped() -> None:
 THOUSANDTHS = st.integers(0, 500).map(lambda number: number / 1_000)
 
 
+@settings(max_examples=40)
 @given(slope=st.floats(-3, 3), add=THOUSANDTHS.map(lambda each: each + 0.01), within=THOUSANDTHS)
 def test_a_direction_holds_just_where_every_row_says_so(slope: float, add: float, within: float) -> None:
     found = tried(
