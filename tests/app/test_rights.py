@@ -36,6 +36,7 @@ MAY = {
     "POST /v1/losses": ALL,
     "PUT /v1/policy": {"admin"},
     "POST /v1/models/{model}/loss": {"admin"},
+    "POST /v1/models/{model}/experiment": OPERATORS,
     "POST /v1/models/{model}/versions": OPERATORS,
     "POST /v1/models/{model}/rollout": OPERATORS,
     "POST /v1/models/{model}/promote": OPERATORS,

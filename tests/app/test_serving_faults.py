@@ -269,7 +269,9 @@ def test_the_champion_before_answers_for_one_that_fails_and_without_one_the_call
 
 
 WORDS = ("ModelRaised", "ModelEnded", "no valid answer", "ModelTimedOut", "DeadlineExceeded")
-FAULTS = [(status, answers) for status in (422, 503) for answers in (None, [])]
+FAULTS: list[tuple[int, list[Any] | None]] = [
+    (422, None), (422, []), (503, None), (503, []),
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
