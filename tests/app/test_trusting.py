@@ -18,7 +18,7 @@ from lossloop.core.ids import digest
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
 from lossloop.ledger.sqlite.state import State
-from lossloop.registry import Approval, Artifacts, Manifest, Version, versions
+from lossloop.registry import Approval, Artifacts, Feature, Manifest, Transform, Version, versions
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.runtimes import RUNTIMES, runs_code
 from tests.app.desk import policy_text
@@ -179,3 +179,16 @@ def test_the_trust_of_a_directory_knows_its_interpreters(tmp_path: Path) -> None
     permit = trust_of(home).allow(made, Approval(by="ana"), "m:1")
     assert permit is not None
     assert permit.interpreters == {"mine": "/bin/true"}
+
+
+def test_a_transform_in_python_is_code_too(home: Home, trust: Trust) -> None:
+    columns = (Feature(name="x"),)
+    made = Manifest(
+        runtime="onnx", artifact="a",
+        transform=Transform(runtime="python", inputs=columns, features=columns, artifact="t"),
+    )  # fmt: skip
+    with pytest.raises(Conflict, match="lossloop sign"):
+        operate.obey(home, Register(model="churn", manifest=made))
+    with pytest.raises(Forbidden):
+        trust.allow(made, None, "m:1")
+    assert trust.allow(made, Approval(by="ana"), "m:1") is not None

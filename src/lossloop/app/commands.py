@@ -33,7 +33,7 @@ from lossloop.core.traffic import Arm
 from lossloop.ledger.frames import Frame
 from lossloop.ledger.removals import ERASED, EXPIRED, Gone
 from lossloop.registry import CHAMPION, PREVIOUS, Approval, Manifest, Version, versions
-from lossloop.serve.runtimes import runs_code
+from lossloop.serve.transforms import brings_code
 
 
 class Result(Record, frozen=True):
@@ -273,7 +273,7 @@ def _settle(command: Settle, books: Books) -> Result:
 
 
 def _register(command: Register, books: Books, desk: Acting) -> Result:
-    if command.approval is None and runs_code(command.manifest.runtime):
+    if command.approval is None and brings_code(command.manifest):
         raise Conflict(refusal(command.manifest.runtime))
     version = versions.register(
         books.documents, command.model, command.manifest, at=desk.now, approval=command.approval
@@ -376,7 +376,7 @@ def _roll_back(command: RollBack, books: Books, desk: Acting) -> Result:
 
 def _candidate(command: Candidate, books: Books, desk: Acting) -> Result:
     """Take a retraining's result: register it, and start its rollout where actions are allowed."""
-    if runs_code(command.manifest.runtime):
+    if brings_code(command.manifest):
         why = refusal(command.manifest.runtime)
         outbox.settle(books.documents, command.key, ok=True, detail=f"made a version that is refused: {why}")
         return Result(ok=False, message=why)
