@@ -161,6 +161,8 @@ def _traffic(traffic: Traffic | None) -> dict[str, Any] | None:
 def _without_salt(found: Traffic | Rollout) -> dict[str, Any]:
     """As plain values: who knows what units are assigned by could choose the version that they meet."""
     told: dict[str, Any] = msgspec.to_builtins(found)
+    if not told.get("serving"):
+        told.pop("serving", None)  # the policy says nothing of it
     return {name: value for name, value in told.items() if name not in ("salt", "holdout_salt")}
 
 
