@@ -1,8 +1,9 @@
 """Makes .venv and installs the pinned requirements and this project into it.
 
 `python3 scripts/setup.py run` installs what `lossloop demo` needs, `dev` what tests, docs and benches need
-as well: next to .venv there is then .venv-apart, with other people's clients and servers. A second call with nothing changed returns at once. Only the standard library is used, and syntax
-that an old Python can read, so that it can say what is missing.
+as well: next to .venv there is then .venv-apart, with other people's clients and servers. A second call with
+nothing changed returns at once. Only the standard library is used, and syntax that an old Python can read,
+so that it can say what is missing.
 """
 
 from __future__ import annotations

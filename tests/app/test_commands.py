@@ -44,7 +44,7 @@ def waiting(desk: Desk) -> list[outbox.Effect]:
         ("promote", {"model": MODEL, "version": "one"}, "Expected `int | null`, got `str`"),
         ("promote", {"model": MODEL, "number": 1}, "Object contains unknown field `number`"),
         ("promote", {"model": "other", "version": 1}, "unknown model 'other'; there are: m"),
-        ("register", {"model": MODEL, "manifest": {}}, "missing required field `runtime`"),
+        ("register", {"model": MODEL, "manifest": {}}, "a version needs the runtime that runs its artifact"),
         ("set_policy", {"text": "model: [\n"}, "policy, line 2: not readable as YAML"),
         ("set_policy", {"text": policy_text(loss="loss of hope")}, "'loss of hope' is not a loss"),
         ("roll_back", {"model": MODEL}, "m has no previous champion to go back to"),

@@ -9,6 +9,7 @@ import pytest
 
 from lossloop.app.http import ROUTES, Endpoint
 from lossloop.app.http.endpoints import ARROW
+from lossloop.app.http.inference import INFERENCE_ROUTES
 from lossloop.app.http.server import MOST_BYTES
 from tests.app.desk import WATCH, policy_text
 from tests.app.server import Reply, Server, within
@@ -125,7 +126,7 @@ def test_a_body_over_the_limit_is_refused_also_where_its_length_is_not_declared(
     [
         ("GET", "/", 404, "no GET /; GET /openapi.json lists what there is"),
         ("GET", "/v1/predictions/", 404, "no GET /v1/predictions/"),
-        ("GET", "/v2/health/ready", 404, "no GET /v2/health/ready"),
+        ("GET", "/v3/health", 404, "no GET /v3/health"),
         ("PATCH", "/v1/models", 405, "no PATCH /v1/models; there is: GET, HEAD"),
         ("DELETE", "/v1/outcomes", 405, "there is: POST"),
     ],
@@ -148,6 +149,7 @@ def test_an_unknown_model_is_named_with_those_there_are(
     bodies = {
         "predict": {"rows": [{"features": {"x": 1}}]},
         "loss": {"text": policy_text(model="nobody")},
+        "experiment": {"arms": [{"version": 2, "share": 0.1}]},
         "versions": {"manifest": {"runtime": "python"}, "artifact": "eA=="},
     }
     body = bodies.get(endpoint.path.rpartition("/")[2], {"version": 1})
@@ -346,7 +348,9 @@ def test_the_openapi_document_describes_every_endpoint(server: Server) -> None:
     assert reply.body["openapi"] == "3.1.0"
     paths = reply.body["paths"]
     described = {(method.upper(), path) for path, methods in paths.items() for method in methods}
-    assert described == {(each.method, each.path.replace(":path", "")) for each in ROUTES}
+    assert described == {
+        (each.method, each.path.replace(":path", "")) for each in (*ROUTES, *INFERENCE_ROUTES)
+    }
     for endpoint in ROUTES:
         operation = paths[endpoint.path.replace(":path", "")][endpoint.method.lower()]
         assert operation["summary"].endswith(".")
@@ -357,7 +361,7 @@ def test_the_openapi_document_describes_every_endpoint(server: Server) -> None:
         assert (ARROW in str(operation.get("requestBody"))) == (endpoint.stream is not None)
         assert list(operation["responses"]["200"]["content"]) == [endpoint.answers]
     identifiers = [operation["operationId"] for path in paths.values() for operation in path.values()]
-    assert len(set(identifiers)) == len(ROUTES)
+    assert len(set(identifiers)) == len(described)
 
 
 def test_every_reference_of_the_document_leads_somewhere(server: Server) -> None:

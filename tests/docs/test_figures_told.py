@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lossloop.app.bench import judge_targets, targets
+from lossloop.app.bench import judge_targets, serve_targets, targets
 from lossloop.app.bench.contest import ours, peers
 from lossloop.app.bench.contest.cells import CELLS
 from tests.house.repository import ROOT
@@ -52,16 +52,18 @@ def listed(text: str) -> set[str]:
     return {name for line in terms for name in re.findall(r"`([a-z0-9_*]+)`", line)}
 
 
-@pytest.mark.parametrize("id", [*targets.TARGETS, *judge_targets.TARGETS])
+FIGURES = (*targets.TARGETS, *judge_targets.TARGETS, *serve_targets.TARGETS)
+
+
+@pytest.mark.parametrize("id", FIGURES)
 def test_every_figure_is_explained(id: str) -> None:
     names = listed(MEASURE)
     assert id in names or any(name.endswith("*") and id.startswith(name[:-1]) for name in names)
 
 
 def test_every_name_that_is_explained_is_a_figure() -> None:
-    known = [*targets.TARGETS, *judge_targets.TARGETS]
     for name in listed(MEASURE):
-        assert name in known or any(id.startswith(name.rstrip("*")) for id in known), name
+        assert name in FIGURES or any(id.startswith(name.rstrip("*")) for id in FIGURES), name
 
 
 def test_every_peer_and_promise_has_a_row_for_every_cell() -> None:

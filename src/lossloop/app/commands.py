@@ -273,6 +273,8 @@ def _settle(command: Settle, books: Books) -> Result:
 
 
 def _register(command: Register, books: Books, desk: Acting) -> Result:
+    if not command.manifest.runtime:
+        raise InputError("a version needs the runtime that runs its artifact", field="manifest.runtime")
     if command.approval is None and brings_code(command.manifest):
         raise Conflict(refusal(command.manifest.runtime))
     version = versions.register(
