@@ -74,7 +74,9 @@ def test_what_is_no_public_key_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", [b"", b"x", PAIR.public.encode(), PAIR.secret[:60], b"-----BEGIN PRIVATE KEY-----"]
+    "secret",
+    [b"", b"x", PAIR.public.encode(), PAIR.secret[:60], b"-----BEGIN PRIVATE KEY-----"],
+    ids=["nothing", "a letter", "a public key", "half of one", "its head"],  # keys differ from run to run
 )
 def test_what_is_no_secret_key_is_refused(secret: bytes) -> None:
     with pytest.raises(InputError, match="this is no secret key of `lossloop keys create`"):
