@@ -79,8 +79,7 @@ class Follower:
             # The offsets are read first: what is folded after that is not promised to anybody yet.
             offsets = self._state.offsets()
             wanted = self._fleet.wanted()
-            missing = self._fleet.missing(wanted)
-            if missing:
+            while missing := self._fleet.missing(wanted):  # again: what was there may be let go meanwhile
                 await asyncio.to_thread(self._fleet.load, missing)
             self._fleet.swap(wanted)
             for position, future in self._waiting:

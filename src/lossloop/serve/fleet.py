@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from lossloop.core.errors import Conflict, LossloopError, UnknownName
+from lossloop.core.errors import Conflict, UnknownName
 from lossloop.core.tasks import Task
 from lossloop.core.traffic import Traffic
 from lossloop.ledger.store import Store
@@ -79,9 +79,10 @@ class Fleet:
             key = (version.model, version.number)
             try:
                 self._held[key] = Held(version=version, lane=self._load(version, task))
-            except LossloopError as error:
-                self._held[key] = Held(version=version, problem=str(error))
-                print(f"{version.name} cannot be loaded: {error}", file=sys.stderr, flush=True)
+            except Exception as error:  # noqa: BLE001 - whatever a version is, the others are there to answer
+                words = str(error) or type(error).__name__
+                self._held[key] = Held(version=version, problem=words)
+                print(f"{version.name} cannot be loaded: {words}", file=sys.stderr, flush=True)
 
     def swap(self, traffic: dict[str, Traffic]) -> None:
         """Follow this traffic from the next request on; requests under way finish with the old one."""

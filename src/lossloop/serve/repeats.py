@@ -73,11 +73,12 @@ class Repeats:
         else:
             del self._held[key]
 
-    def remember(self, model: str, content: bytes, answer: Answer) -> None:
-        """Keep an answer that was just acknowledged; of several under one id the first stands."""
-        self._recent.setdefault((model, answer.id), (content, answer))
+    def remember(self, model: str, content: bytes, answer: Answer) -> Answer:
+        """Keep an answer that is durable; of several under one id the first stands, and comes back."""
+        stands = self._recent.setdefault((model, answer.id), (content, answer))[1]
         while len(self._recent) > REMEMBERED:
             self._recent.popitem(last=False)
+        return stands
 
     def recall(self, reader: LogReader, folded: Offsets) -> None:
         """Read back what was answered last, from the tail of a log that was folded up to `folded`."""

@@ -21,7 +21,7 @@ from lossloop.serve.arms import Arms
 from lossloop.serve.asked import Asked, Read, read
 from lossloop.serve.assign import Drawn
 from lossloop.serve.batch import Batch
-from lossloop.serve.batching import Batches
+from lossloop.serve.batching import Batches, Reply
 from lossloop.serve.counters import BAD_ROW, reason_of
 from lossloop.serve.fleet import Fleet
 from lossloop.serve.given import Given
@@ -81,6 +81,7 @@ class Service:
         self._clock = clock
         self._replays = replays
         self._repeats = Repeats()
+        self._under_way: set[asyncio.Task[Reply]] = set()
         self._known: dict[str, frozenset[int]] = {}
         self._thresholds: dict[tuple[str, int], Thresholds | None] = {}
         self._batches = Batches(partial(self._append, "predict"), clock)
@@ -107,20 +108,15 @@ class Service:
             answers, asked, places, sent = self._sort(model, found)
         position = None
         if len(asked):
-            with self._repeats.held(model, [each for _, each in sent]) if sent else _NOTHING_HELD:
-                said, position = await self._ask(arms, asked, wish)
-                self.teller.tell()
-                for place, each in zip(places, said, strict=True):
-                    if isinstance(each, Answer):
-                        answers[place] = each
-                    else:
-                        found.problems.append(problem_of(model, each, place))
-                for place, known in sent:
-                    each = said[place]
-                    if isinstance(each, Answer):
-                        self._repeats.remember(model, known.content, each)
-                if not answers:
-                    raise_where_all_failed(model, [each for each in said if isinstance(each, Unanswered)])
+            said, position = await (self._once if sent else self._ask)(arms, asked, wish, sent)
+            self.teller.tell()
+            for place, each in zip(places, said, strict=True):
+                if isinstance(each, Answer):
+                    answers[place] = each
+                else:
+                    found.problems.append(problem_of(model, each, place))
+            if not answers:
+                raise_where_all_failed(model, [each for each in said if isinstance(each, Unanswered)])
         if found.problems:
             self.counters.add("rows_refused", len(found.problems), kind="predict", reason=BAD_ROW)
         return self._outcome(model, answers, found.problems, position)
@@ -140,9 +136,33 @@ class Service:
         sent = [(new[number], each) for number, each in found.sent if number in new]
         return answers, found.asked.take(kept), [found.places[number] for number in kept], sent
 
-    async def _ask(
-        self, arms: Arms, asked: Asked, wish: Wish
-    ) -> tuple[Sequence[Answer | Unanswered], Position | None]:
+    async def _once(self, arms: Arms, asked: Asked, wish: Wish, sent: Sequence[tuple[int, Sent]]) -> Reply:
+        """The same of rows that may be sent again; who goes away meanwhile meets the same answers then."""
+        with contextlib.ExitStack() as held:
+            held.enter_context(self._repeats.held(arms.traffic.model, [each for _, each in sent]))
+            work = asyncio.ensure_future(self._remembered(held.pop_all(), arms, asked, wish, sent))
+        self._under_way.add(work)  # a task that nobody holds may be collected
+        work.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(work)
+
+    async def _remembered(
+        self,
+        held: contextlib.ExitStack,
+        arms: Arms,
+        asked: Asked,
+        wish: Wish,
+        sent: Sequence[tuple[int, Sent]],
+    ) -> Reply:
+        with held:
+            said, position = await self._ask(arms, asked, wish, sent)
+            found = list(said)
+            for place, known in sent:
+                each = found[place]
+                if isinstance(each, Answer):
+                    found[place] = self._repeats.remember(arms.traffic.model, known.content, each)
+        return found, position
+
+    async def _ask(self, arms: Arms, asked: Asked, wish: Wish, sent: Sequence[tuple[int, Sent]]) -> Reply:
         """What became of each row, and where the log stands."""
         patience = _patience(arms, wish)
         if wish.version is not None:
@@ -238,9 +258,6 @@ def _item(kind: Kind, taken: Taken, terms: Terms) -> Item:
     else:
         batch = outcomes(facts["id"], facts["y_true"], facts["time"], facts.get("reason"), model=model)
     return Frame(kind=kind, time=terms.now, batch=batch)
-
-
-_NOTHING_HELD = contextlib.nullcontext()
 
 
 def _patience(arms: Arms, wish: Wish) -> Patience:

@@ -19,6 +19,7 @@ from lossloop.serve.batch import check_size
 from lossloop.serve.given import Given
 from lossloop.serve.inference.datatypes import BYTES, Array, Values, to_floats
 from lossloop.serve.inference.tensors import Request, Tensor
+from lossloop.serve.reading import LONGEST_NAME
 
 PREDICTION_ID, UNIT, TIME = "prediction_id", "unit", "time"
 ROW_TENSORS = (PREDICTION_ID, UNIT, TIME)
@@ -57,6 +58,8 @@ def read_rows(features: Sequence[Feature], request: Request) -> Given:
 def _ids(request: Request, count: int) -> list[str] | None:
     """The ids of the rows, None where the request has none."""
     base = parameter(request, PREDICTION_ID) or request.id
+    if len(base) > LONGEST_NAME:  # before there is one of it for each row
+        raise InputError(f"an id has {len(base)} characters; at most {LONGEST_NAME} are taken", field="id")
     return _under(base, count) if base else None
 
 

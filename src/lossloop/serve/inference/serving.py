@@ -19,6 +19,8 @@ from lossloop.serve.service import Service
 from lossloop.serve.wishes import USUAL, Wish
 
 READY, UNAVAILABLE = "READY", "UNAVAILABLE"
+_LONGEST = 1 << 53
+"""Microseconds; whoever says more waits for as long."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -168,7 +170,8 @@ def _wish(request: Request) -> Wish:
         raise InputError(
             f"the parameter timeout is in microseconds, not {timeout!r:.40}", field="parameters.timeout"
         )
-    return Wish(deadline=min(timeout / 1e6, request.patience or math.inf))
+    patience = math.inf if request.patience is None else request.patience
+    return Wish(deadline=min(min(timeout, _LONGEST) / 1e6, patience))
 
 
 def words_of(error: LossloopError) -> str:

@@ -177,7 +177,7 @@ class _Keeper:
         """Start a process and let it answer from now on; False where it could not be."""
         try:
             fresh = Inside(self._start)
-        except LossloopError as error:
+        except (LossloopError, OSError) as error:  # no room, or no handle left: there may be later
             self._why = str(error)
             return False
         with self._lock:

@@ -54,8 +54,8 @@ def _of_zip(artifact: bytes) -> str:
     try:
         with zipfile.ZipFile(io.BytesIO(artifact)) as found:
             names = set(found.namelist())
-    except zipfile.BadZipFile:
-        return ""
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, OSError):
+        return ""  # damaged, or of a version of zip that nobody writes
     if "schema.json" in names:
         return "skops"
     if {"config.json", "metadata.json"} <= names:

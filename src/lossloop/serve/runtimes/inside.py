@@ -60,6 +60,7 @@ class _Header(msgspec.Struct, forbid_unknown_fields=True):
 
     shape: list[int] = []
     error: str = ""
+    turn: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,6 +87,7 @@ class Inside:
     def __init__(self, start: Start) -> None:
         self._start = start
         self._asking = threading.Lock()
+        self._turn = 0
         self._retired = False
         self._place = tempfile.TemporaryDirectory(prefix="lossloop-process-")
         self._sock, theirs = socket.socketpair()
@@ -129,13 +131,15 @@ class Inside:
             np.ascontiguousarray(each, np.float64) for name, each in columns.items() if name not in texts
         ]
         rows = len(next(iter(columns.values()))) if columns else 0
-        header = msgspec.json.encode({"rows": rows, "names": list(columns), "texts": texts})
+        asked = {"rows": rows, "names": list(columns), "texts": texts}
         body = b"".join(each.tobytes() for each in numbers)
         limit = self._start.limits.seconds
         deadline = time.monotonic() + limit
         with self._asking:
             if self._retired:
                 raise Retired(self._start.name)
+            self._turn += 1
+            header = msgspec.json.encode({**asked, "turn": self._turn})
             try:
                 self._sock.settimeout(limit)
                 self._sock.sendall(within.HEAD.pack(len(header), len(body)) + header + body)
@@ -153,14 +157,15 @@ class Inside:
 
     def close(self) -> None:
         """Kill it, with all that it started."""
+        if self._alive < 0:
+            return  # its number may be somebody else's by now
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
         with contextlib.suppress(OSError):
             self._sock.close()
-        if self._alive >= 0:
-            os.close(self._alive)
-            self._alive = -1
+        os.close(self._alive)
+        self._alive = -1
         self._words.close()
         self._place.cleanup()
 
@@ -192,12 +197,15 @@ class Inside:
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise ModelBadAnswer(f"{self._start.name} answered with what is no answer") from None
         body = self._exactly(rest, deadline, limit)
+        if header.turn != self._turn:  # from another process that it became, say: not of these rows
+            raise ModelBadAnswer(f"{self._start.name} answered what it was not asked")
         if header.error:
-            raise ModelRaised(_plain(header.error))
+            raise ModelRaised(_plain(header.error)[:LONGEST_LINE])
         shape = header.shape
-        if not 1 <= len(shape) <= 2 or min(shape) < 0 or 8 * math.prod(shape) != rest:
+        fits = 1 <= len(shape) <= 2 and all(0 <= length <= MOST_ANSWER for length in shape)
+        if not fits or 8 * math.prod(shape) != rest:
             raise ModelBadAnswer(
-                f"{self._start.name} answered with the shape {shape}; (n,) or (n, k) is taken"
+                f"{self._start.name} answered with the shape {shape!r:.60}; (n,) or (n, k) is taken"
             )
         return np.frombuffer(body, dtype=np.float64).reshape(shape)
 
@@ -229,7 +237,7 @@ class Inside:
         self._words.join()
         how = "has closed its door" if code is None else f"ended with exit code {code}"
         if code is not None and code < 0:
-            how = f"was ended by signal {signal.Signals(-code).name}"
+            how = f"was ended by signal {signal_name(-code)}"
         last = f": {self._words.last}" if self._words.last else ""
         return ModelEnded(f"the process of {self._start.name} {how}{last}")
 
@@ -276,6 +284,12 @@ class _Words:
 
     def _tell(self, words: str) -> None:
         print(f"[{self._name}] {words}", file=sys.stderr, flush=True)
+
+
+def signal_name(number: int) -> str:
+    """Such as ``SIGKILL``; of the real-time signals most have only a number."""
+    known = {each.value for each in signal.Signals}
+    return signal.Signals(number).name if number in known else str(number)
 
 
 def _plain(text: Any) -> str:

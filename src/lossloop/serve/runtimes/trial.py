@@ -8,7 +8,6 @@ the environment it gets what it needs to find its libraries.
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 from typing import Any
@@ -20,6 +19,7 @@ from lossloop.core.errors import InputError, LossloopError, MissingExtra
 from lossloop.registry import Feature, FeatureKind, Manifest
 from lossloop.serve.runtimes import features_of, load
 from lossloop.serve.runtimes.base import Columns
+from lossloop.serve.runtimes.inside import signal_name
 from lossloop.serve.runtimes.libraries import told
 
 PATIENCE = 120.0
@@ -132,7 +132,7 @@ def _count(rows: Columns) -> int:
 
 
 def _end(code: int) -> str:
-    return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return signal_name(-code) if code < 0 else f"exit code {code}"
 
 
 def _missing(words: str) -> MissingExtra:

@@ -57,12 +57,13 @@ def main() -> None:
     send(sock, {"shape": [0]})
     while (asked := receive(sock)) is not None:
         header, payload = asked
+        turn = header["turn"]  # said again with the answer: code that forks would give two
         try:
             found = answer(predict(columns(header, payload)))
         except BaseException as error:  # noqa: BLE001 - a version may raise what it likes
-            send(sock, {"error": said(error)})
+            send(sock, {"turn": turn, "error": said(error)})
         else:
-            send(sock, {"shape": found.shape}, found.tobytes())
+            send(sock, {"turn": turn, "shape": found.shape}, found.tobytes())
 
 
 # What it may not do.

@@ -44,8 +44,9 @@ class OnnxTransform:
     def apply(self, columns: Columns) -> Columns:
         feeds = {name: fed(columns[name], kind) for name, kind in self._types.items()}
         found = dict(zip(self._made, self._session.run(self._made, feeds), strict=True)) if self._made else {}
+        rows = len(next(iter(columns.values())))
         return {
-            feature.name: _column(feature, found[feature.name])
+            feature.name: _column(feature, found[feature.name], rows)
             if feature.name in found
             else columns[feature.name]
             for feature in self._features
@@ -68,8 +69,12 @@ def _check(feature: Feature, output: Any, inputs: Sequence[Feature]) -> None:
         )
 
 
-def _column(feature: Feature, made: Any) -> np.ndarray[Any, Any]:
+def _column(feature: Feature, made: Any, rows: int) -> np.ndarray[Any, Any]:
     flat = np.asarray(made).reshape(-1)
+    if len(flat) != rows:  # one value for all of them would be made of their neighbours
+        raise InputError(
+            f"the transform made {len(flat)} values of {feature.name!r} for {rows} rows", field="transform"
+        )
     if feature.kind is FeatureKind.NUMBER:
         return flat.astype(np.float64)
     column = np.empty(len(flat), object)
