@@ -308,6 +308,12 @@ def test_beyond_the_tolerance_nothing_is_written(tmp_path: Path, capsys: pytest.
     assert "more than 1e-05; nothing was written" in err
     assert not target.exists()
     assert not (tmp_path / "late.json").exists()
+    code, out, err = run(capsys, *given, "--json")
+    refused = json.loads(out)
+    assert (code, err, refused["written"], refused["field"]) == (1, "", None, "tolerance")
+    assert "nothing was written" in refused["error"]
+    assert refused["parity"]["largest"] > refused["parity"]["tolerance"]
+    assert not target.exists()
     code, out, _ = run(capsys, *given, "--tolerance", "1", "--json")
     assert code == 0
     told = json.loads(out)

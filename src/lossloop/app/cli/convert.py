@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -78,21 +79,29 @@ def convert(  # noqa: PLR0913 - each is an option
 
 
 def _say(found: Converted, target: Path, *, as_json: bool) -> None:
-    """Print what came of it; raise InputError where it was refused."""
+    """Print what came of it; where it was refused, end with 1, or raise InputError for people."""
+    refused = None if found.parity.holds else _refused(found.parity)
+    if as_json:  # one document, whatever became of it
+        told = plain(found, target)
+        print_json(told if refused is None else {**told, "error": str(refused), "field": refused.field})
+        if refused is not None:
+            sys.stdout.flush()
+            sys.exit(1)
+        return
     screen = console()
-    if as_json:
-        print_json(plain(found, target))
-    else:
-        for line in lines(found):
-            screen.print(line)
-    if not found.parity.holds:
-        raise InputError(
-            f"the answers differ by up to {found.parity.largest:.3g}, more than {found.parity.tolerance:g}; "
-            "nothing was written",
-            field="tolerance",
-        )
-    if not as_json:
-        screen.print(f"{target} and {target.with_suffix('.json')} are written", highlight=False)
+    for line in lines(found):
+        screen.print(line)
+    if refused is not None:
+        raise refused
+    screen.print(f"{target} and {target.with_suffix('.json')} are written", highlight=False)
+
+
+def _refused(parity: Parity) -> InputError:
+    words = (
+        f"the answers differ by up to {parity.largest:.3g}, more than {parity.tolerance:g}; "
+        "nothing was written"
+    )
+    return InputError(words, field="tolerance")
 
 
 def _source(source: str, manifest: Path | None, state: Path) -> tuple[bytes, Manifest]:

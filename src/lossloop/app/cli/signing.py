@@ -34,7 +34,11 @@ def create(path: Path, /, *, json: Json = False) -> None:
     """
     made, public = signing.make_pair(), path.with_name(path.name + ".pub")
     _write(path, made.secret, 0o600)
-    _write(public, f"{made.public}\n".encode(), 0o644)
+    try:
+        _write(public, f"{made.public}\n".encode(), 0o644)
+    except InputError:  # half a pair is of no use, and would stand in the way of the next try
+        path.unlink(missing_ok=True)
+        raise
     id = signing.id_of(made.public)
     words = f"made the key {id}.\nNext, by an admin: lossloop keys trust {public}"
     answer({"id": id, "secret": str(path), "public": str(public)}, as_json=json, words=words)
@@ -130,7 +134,10 @@ def sign(
         key=signing.id_of(signing.public_of(secret)), signature=signing.sign(secret, named, signed.digest)
     )
     where = output or artifact.with_name(artifact.name + ".sig")
-    where.write_bytes(msgspec.json.encode(made) + b"\n")
+    try:
+        where.write_bytes(msgspec.json.encode(made) + b"\n")
+    except OSError as error:
+        raise InputError(f"cannot write {where}: {error.strerror}", field="output") from None
     told = {"signature_file": str(where), "artifact": named, "manifest": signed.digest, "key": made.key}
     answer(told, as_json=json, words=f"signed {artifact} with key {made.key}: {where}")
 
@@ -139,7 +146,7 @@ def _write(path: Path, text: bytes, mode: int) -> None:
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode)
     except OSError as error:
-        raise InputError(f"cannot write {path}: {error.strerror}") from None
+        raise InputError(f"cannot write {path}: {error.strerror}", field="path") from None
     with os.fdopen(fd, "wb") as file:
         file.write(text)
 
