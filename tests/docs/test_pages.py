@@ -26,6 +26,7 @@ FOLLOWED = (
     ("how-to/keep-seal-erase.md",),
     ("how-to/choose-thresholds.md",),
     ("how-to/check-a-version.md",),
+    ("how-to/tokens-and-roles.md",),
     ("how-to/how-often-to-retrain.md",),
 )
 
