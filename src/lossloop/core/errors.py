@@ -12,6 +12,8 @@ LossloopError
 │   ├── Away                a database does not answer; it may be back in a moment
 │   └── StorageFull         the disk refuses; nothing was acknowledged
 ├── Overloaded              more was sent than can be taken just now; nothing was acknowledged
+├── VersionFailed           a version failed at a row, and no other could answer it
+│   └── DeadlineExceeded    it did not answer in time, and no other could
 ├── AccessError             no token, or one that is not good
 │   └── Forbidden           a good token that may not do this; the message names the role that may
 └── MissingExtra            an optional library is not installed
