@@ -5,9 +5,9 @@ VENV ?= .venv
 DEMO ?=
 # `make torture TORTURE="--rounds 20 --postgres"` passes options on.
 TORTURE ?=
-# How many processes share the tests; with 0 there is one, which shows more. Three keep two cores busy: many
+# How many processes share the tests; with 0 there is one, which shows more. Four keep two cores busy: many
 # tests wait for a disk, or for a process that they started.
-WORKERS ?= 3
+WORKERS ?= 4
 # Which PyTorch `make test-torch` brings.
 TORCH ?= torch==2.13.0
 BENCH ?= import_time
